@@ -1,0 +1,129 @@
+/**
+ * Where everything is: read from the environment once, at the start of a process. Guarantee: an endpoint comes from its
+ * environment variable, else from the local stack that runs (`.reckon/stack.json`), else from the usual port.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { ReckonError } from '../domain/errors.ts';
+
+export const projectRoot = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const environment = z.object({
+  KAFKA_BROKERS: z
+    .string()
+    .regex(/^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$/, 'must be host:port[,host:port]')
+    .optional(),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\//, 'must begin with redis:// or rediss://')
+    .optional(),
+  TEMPORAL_ADDRESS: z
+    .string()
+    .regex(/^[^\s:]+:\d+$/, 'must be host:port')
+    .optional(),
+  TEMPORAL_UI_URL: z.string().optional(),
+  TEMPORAL_NAMESPACE: z.string().default('default'),
+  TEMPORAL_TASK_QUEUE: z.string().default('reckon'),
+  LAKE_URL: z.string().optional(),
+  REPORTS_DIR: z.string().optional(),
+  RECKON_HOME: z.string().optional(),
+  RECKON_PIPELINE: z.string().optional(),
+  API_HOST: z.string().default('127.0.0.1'),
+  API_PORT: port.default(8080),
+  FLUSH_MS: z.coerce.number().int().min(1).max(60_000).default(100),
+  ARCHIVE_ROLL_MS: z.coerce.number().int().min(1).max(3_600_000).default(2_000),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+});
+
+export interface Config {
+  readonly kafkaBrokers: string;
+  readonly redisUrl: string;
+  readonly temporalAddress: string;
+  readonly temporalUiUrl: string | null;
+  readonly temporalNamespace: string;
+  readonly temporalTaskQueue: string;
+  /** Folder of the Delta tables. */
+  readonly lakeUrl: string;
+  readonly reportsDir: string;
+  /** Folder of the local stack's data, logs and state. */
+  readonly home: string;
+  /** Absolute paths of the pipelines' definitions. */
+  readonly pipelineFiles: readonly string[];
+  readonly apiHost: string;
+  readonly apiPort: number;
+  readonly flushMs: number;
+  readonly archiveRollMs: number;
+  readonly logLevel: string;
+}
+
+/** @throws ReckonError `invalid-config`, naming the variable. */
+export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
+  const set = Object.fromEntries(
+    Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
+  );
+  const parsed = environment.safeParse(set);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+    throw new ReckonError('invalid-config', `The environment is wrong: ${problems.join('; ')}.`);
+  }
+  const values = parsed.data;
+  const home = resolve(values.RECKON_HOME ?? join(projectRoot, '.reckon'));
+  const stack = readStackEndpoints(home);
+  return {
+    kafkaBrokers: values.KAFKA_BROKERS ?? stack.kafkaBrokers ?? '127.0.0.1:9092',
+    redisUrl: values.REDIS_URL ?? stack.redisUrl ?? 'redis://127.0.0.1:6379',
+    temporalAddress: values.TEMPORAL_ADDRESS ?? stack.temporalAddress ?? '127.0.0.1:7233',
+    temporalUiUrl: values.TEMPORAL_UI_URL ?? stack.temporalUiUrl ?? null,
+    temporalNamespace: values.TEMPORAL_NAMESPACE,
+    temporalTaskQueue: values.TEMPORAL_TASK_QUEUE,
+    lakeUrl: resolve(values.LAKE_URL?.replace(/^file:\/\//, '') ?? join(home, 'lake')),
+    reportsDir: resolve(values.REPORTS_DIR ?? join(home, 'reports')),
+    home,
+    pipelineFiles: (values.RECKON_PIPELINE ?? join(projectRoot, 'pipelines', 'flights.ts'))
+      .split(',')
+      .map((file) => resolve(file.trim())),
+    apiHost: values.API_HOST,
+    apiPort: values.API_PORT,
+    flushMs: values.FLUSH_MS,
+    archiveRollMs: values.ARCHIVE_ROLL_MS,
+    logLevel: values.LOG_LEVEL,
+  };
+}
+
+/** The variables that make another process see the same configuration. */
+export function toEnvironment(config: Config): Record<string, string> {
+  return {
+    KAFKA_BROKERS: config.kafkaBrokers,
+    REDIS_URL: config.redisUrl,
+    TEMPORAL_ADDRESS: config.temporalAddress,
+    ...(config.temporalUiUrl === null ? {} : { TEMPORAL_UI_URL: config.temporalUiUrl }),
+    TEMPORAL_NAMESPACE: config.temporalNamespace,
+    TEMPORAL_TASK_QUEUE: config.temporalTaskQueue,
+    LAKE_URL: config.lakeUrl,
+    REPORTS_DIR: config.reportsDir,
+    RECKON_HOME: config.home,
+    RECKON_PIPELINE: config.pipelineFiles.join(','),
+    API_HOST: config.apiHost,
+    API_PORT: String(config.apiPort),
+    FLUSH_MS: String(config.flushMs),
+    ARCHIVE_ROLL_MS: String(config.archiveRollMs),
+    LOG_LEVEL: config.logLevel,
+  };
+}
+
+interface StackEndpoints {
+  readonly kafkaBrokers?: string;
+  readonly redisUrl?: string;
+  readonly temporalAddress?: string;
+  readonly temporalUiUrl?: string | null;
+}
+
+function readStackEndpoints(home: string): StackEndpoints {
+  const file = join(home, 'stack.json');
+  if (!existsSync(file)) return {};
+  const state = JSON.parse(readFileSync(file, 'utf8')) as { endpoints?: StackEndpoints };
+  return state.endpoints ?? {};
+}

@@ -1,0 +1,76 @@
+/**
+ * The frame of every command: options in, one clear line out. Guarantee: an expected failure prints its line and exits
+ * with 1; a bug prints its stack and exits with 70; with `--json` the last line on standard output is one JSON object.
+ */
+import { parseArgs } from 'node:util';
+import type { ParseArgsConfig } from 'node:util';
+import { pino } from 'pino';
+import type { Logger } from 'pino';
+import { ReckonError } from '../domain/errors.ts';
+
+export type Options = Readonly<Record<string, string | boolean | undefined>>;
+
+/** Parses the command's options. @throws ReckonError `invalid-input` naming the unknown option. */
+export function readOptions(
+  usage: string,
+  options: NonNullable<ParseArgsConfig['options']>,
+  args = process.argv.slice(2),
+) {
+  try {
+    const { values, positionals } = parseArgs({
+      args,
+      options: { ...options, help: { type: 'boolean' } },
+      allowPositionals: true,
+    });
+    if (values['help'] === true) {
+      process.stdout.write(`${usage}\n`);
+      process.exit(0);
+    }
+    return { values: values as Options, positionals };
+  } catch (cause) {
+    const message = (cause as Error).message.split('. ')[0] ?? '';
+    throw new ReckonError('invalid-input', `${message}.`, `Usage: ${usage}`, { cause });
+  }
+}
+
+/** Runs a command to its end; the exit code is what it returns (0 when nothing). */
+export async function runMain(main: () => Promise<number | void>): Promise<void> {
+  process.on('unhandledRejection', (error) => fail(error));
+  process.on('uncaughtException', (error) => fail(error));
+  try {
+    process.exitCode = (await main()) ?? 0;
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function fail(error: unknown): never {
+  if (error instanceof ReckonError && error.code !== 'internal')
+    process.stderr.write(`reckon: ${error.line}\n`);
+  else
+    process.stderr.write(
+      `reckon: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
+  process.exit(error instanceof ReckonError && error.code !== 'internal' ? 1 : 70);
+}
+
+/** Structured logs on standard error; standard output belongs to results. */
+export function createLogger(name: string, level: string): Logger {
+  return pino({ name, level, base: { name } }, pino.destination({ fd: 2, sync: true }));
+}
+
+export type { Logger };
+
+/** Resolves at the first SIGTERM or SIGINT, or when the parent process goes away. */
+export function shutdownRequested(): Promise<string> {
+  return new Promise((resolve) => {
+    process.once('SIGTERM', () => resolve('SIGTERM'));
+    process.once('SIGINT', () => resolve('SIGINT'));
+    if (process.channel !== undefined) process.once('disconnect', () => resolve('parent gone'));
+  });
+}
+
+/** The last line of a command with `--json`. */
+export function printJson(result: Record<string, unknown>): void {
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+}

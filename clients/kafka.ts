@@ -1,0 +1,142 @@
+/**
+ * Kafka, by kafkajs: the only file that imports it. Guarantee: the wrappers add no behaviour of their own beyond clear
+ * errors and bounded waits; offsets are numbers (exact to 2^53) inside the process and strings outside.
+ */
+import { isUtf8 } from 'node:buffer';
+import { Kafka, logLevel, Partitioners } from 'kafkajs';
+import type { Admin, Consumer, EachBatchPayload, ITopicConfig, KafkaMessage, Producer } from 'kafkajs';
+import { ReckonError } from '../domain/errors.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+
+export type { Admin, Consumer, EachBatchPayload, KafkaMessage, Producer };
+
+/** The first and the next offset of a partition. */
+export interface OffsetRange {
+  readonly partition: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface ProducedMessage {
+  readonly key: string | Buffer | null;
+  readonly value: Buffer | string | null;
+  readonly headers?: Record<string, string | Buffer>;
+}
+
+/** @param brokers `host:port`, several separated by commas. */
+export function createKafka(brokers: string, clientId: string): Kafka {
+  return new Kafka({
+    clientId,
+    brokers: brokers.split(',').map((broker) => broker.trim()),
+    connectionTimeout: 3_000,
+    requestTimeout: 30_000,
+    retry: { initialRetryTime: 200, retries: 8, maxRetryTime: 5_000 },
+    logLevel: logLevel.NOTHING,
+  });
+}
+
+/** @throws ReckonError `unreachable` when no broker answers. */
+export async function connectAdmin(brokers: string, clientId: string): Promise<Admin> {
+  const kafka = createKafka(brokers, clientId);
+  const admin = kafka.admin({ retry: { retries: 1 } });
+  try {
+    await admin.connect();
+  } catch (cause) {
+    throw new ReckonError(
+      'unreachable',
+      `Kafka does not answer at ${brokers}.`,
+      'Start it (npm run stack -- up) or set KAFKA_BROKERS.',
+      { cause },
+    );
+  }
+  return admin;
+}
+
+/** An idempotent producer (acks=all), connected. Keys go to partitions by Java's murmur2, as with every other client. */
+export async function connectProducer(brokers: string, clientId: string): Promise<Producer> {
+  const producer = createKafka(brokers, clientId).producer({
+    idempotent: true,
+    maxInFlightRequests: 5,
+    createPartitioner: Partitioners.DefaultPartitioner,
+    retry: { retries: 10 },
+  });
+  try {
+    await producer.connect();
+  } catch (cause) {
+    throw new ReckonError('unreachable', `Kafka does not answer at ${brokers}.`, 'Set KAFKA_BROKERS.', {
+      cause,
+    });
+  }
+  return producer;
+}
+
+/**
+ * Creates a pipeline's topics where they are missing. The broker stamps the records (LogAppendTime), so that log time
+ * does not depend on producers' clocks.
+ */
+export async function ensureTopics(admin: Admin, pipeline: Pipeline): Promise<void> {
+  const topic = (name: string, numPartitions: number, retentionMs: number): ITopicConfig => ({
+    topic: name,
+    numPartitions,
+    configEntries: [
+      { name: 'message.timestamp.type', value: 'LogAppendTime' },
+      { name: 'max.message.bytes', value: '8388608' },
+      { name: 'retention.ms', value: String(retentionMs) },
+    ],
+  });
+  const existing = new Set(await admin.listTopics());
+  const missing = [
+    topic(pipeline.topic, pipeline.partitions, Math.max(7 * 86_400_000, 2 * pipeline.dedupHorizonMs)),
+    topic(pipeline.deadLetterTopic, 1, pipeline.retentionMs.deadLetters),
+    topic(pipeline.lateTopic, 1, pipeline.retentionMs.deadLetters),
+  ].filter(({ topic: name }) => !existing.has(name));
+  if (missing.length > 0) await admin.createTopics({ topics: missing, waitForLeaders: true });
+}
+
+/** @throws ReckonError `unreachable` when the topic does not exist. */
+export async function readOffsets(admin: Admin, topic: string): Promise<OffsetRange[]> {
+  const offsets = await admin.fetchTopicOffsets(topic);
+  return offsets
+    .map(({ partition, low, high }) => ({ partition, start: Number(low), end: Number(high) }))
+    .sort((a, b) => a.partition - b.partition);
+}
+
+/** @returns by partition, the first offset whose timestamp is at or after `timestampMs`; absent where there is none. */
+export async function readOffsetsAtTime(
+  admin: Admin,
+  topic: string,
+  timestampMs: number,
+): Promise<Map<number, number>> {
+  const offsets = await admin.fetchTopicOffsetsByTimestamp(topic, Math.max(0, timestampMs));
+  return new Map(
+    offsets
+      .filter(({ offset }) => Number(offset) >= 0)
+      .map(({ partition, offset }) => [partition, Number(offset)]),
+  );
+}
+
+/** A consumer whose group moves quickly and whose fetches do not sleep (DESIGN.md section 10). */
+export function createConsumer(brokers: string, clientId: string, groupId: string): Consumer {
+  return createKafka(brokers, clientId).consumer({
+    groupId,
+    allowAutoTopicCreation: false,
+    sessionTimeout: 10_000,
+    rebalanceTimeout: 15_000,
+    heartbeatInterval: 1_000,
+    maxWaitTimeInMs: 100,
+    maxBytesPerPartition: 2 << 20,
+    maxBytes: 16 << 20,
+    retry: {
+      initialRetryTime: 200,
+      retries: 30,
+      maxRetryTime: 2_000,
+      restartOnFailure: () => Promise.resolve(false),
+    },
+  });
+}
+
+/** Bytes → text; null when they are not UTF-8. The `ReadText` of `domain/decode.ts`. */
+export function readUtf8(value: Uint8Array): string | null {
+  if (!isUtf8(value)) return null;
+  return Buffer.isBuffer(value) ? value.toString('utf8') : Buffer.from(value).toString('utf8');
+}

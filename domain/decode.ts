@@ -1,0 +1,191 @@
+/**
+ * Rule 1, decode: text → `Event`, or a rejection from the closed list (DESIGN.md section 2). Guarantee: total (every input
+ * gives one of the two, nothing is thrown), and a function of the record alone.
+ */
+import { Ajv } from 'ajv';
+import type { ErrorObject } from 'ajv';
+import addFormats from 'ajv-formats';
+import { scaleNumber, scaleText } from './decimal.ts';
+import { ReckonError } from './errors.ts';
+import type { Decoded, LogRecord, Rejection, RejectionReason } from './event.ts';
+import type { Field, Value } from './field.ts';
+import type { Pipeline } from './pipeline.ts';
+import { parseEventTimeMs } from './time.ts';
+
+/** Bytes → text, or null when the bytes are not UTF-8. Injected, as `domain/` knows no platform. */
+export type ReadText = (value: Uint8Array) => string | null;
+
+export type Decoder = (record: LogRecord) => Decoded;
+
+/** Where a value cannot be taken; distinct from any value of an event. */
+class Unreadable {
+  readonly rejection: Rejection;
+  constructor(reason: RejectionReason, detail: string) {
+    this.rejection = { reason, detail };
+  }
+}
+
+/** Compiles the decoder of a pipeline. */
+export function createDecoder(pipeline: Pipeline, readText: ReadText): Decoder {
+  const { event, fields, maxFutureMs } = pipeline;
+  const validate = compileSchema(pipeline);
+  const readers = fields.map((field) => valueReader(field));
+
+  return function decode(record) {
+    const { value, timestampMs } = record;
+    if (value === null || value.length === 0) return reject('empty-value', 'the record has no value');
+    if (value.length > event.sizeMaxBytes)
+      return reject('too-large', `${value.length} bytes; the limit is ${event.sizeMaxBytes}`);
+    const text = readText(value);
+    if (text === null) return reject('invalid-utf8', 'the value is not UTF-8');
+    let json: unknown;
+    try {
+      json = JSON.parse(text);
+    } catch (error) {
+      return reject('invalid-json', (error as Error).message);
+    }
+    if (typeof json !== 'object' || json === null) return reject('wrong-type', 'the event is not an object');
+    if (!validate(json)) return { ok: false, rejection: explain(validate.errors?.[0]) };
+
+    const id = at(json, event.idPath);
+    if (typeof id !== 'string' && typeof id !== 'number') return absent(event.idPath, id);
+    if (typeof id === 'string' && !isWellFormed(id))
+      return reject('malformed-string', event.idPath.join('.'));
+    if (typeof id === 'number' && !Number.isSafeInteger(id))
+      return reject('number-out-of-range', event.idPath.join('.'));
+    const time = at(json, event.timePath);
+    if (time === undefined || time === null) return absent(event.timePath, time);
+    const timeMs = parseEventTimeMs(time, event.timeFormat);
+    if (timeMs === null)
+      return reject('invalid-time', `${event.timePath.join('.')} is ${show(time)}, not ${event.timeFormat}`);
+    if (timeMs > timestampMs + maxFutureMs)
+      return reject(
+        'time-in-future',
+        `${event.timePath.join('.')} is ${timeMs - timestampMs} ms ahead of the broker's clock`,
+      );
+
+    const values = new Array<Value>(readers.length);
+    for (let i = 0; i < readers.length; i++) {
+      const read = (readers[i] as ValueReader)(json);
+      if (read instanceof Unreadable) return { ok: false, rejection: read.rejection };
+      values[i] = read;
+    }
+    return { ok: true, event: { id: String(id), timeMs, values } };
+  };
+}
+
+function compileSchema(pipeline: Pipeline) {
+  const ajv = new Ajv({ strict: false, allErrors: false, logger: false });
+  addFormats.default(ajv);
+  try {
+    return ajv.compile(pipeline.event.schema);
+  } catch (error) {
+    throw new ReckonError(
+      'invalid-definition',
+      `pipeline ${pipeline.name}: event.schema: ${(error as Error).message}.`,
+    );
+  }
+}
+
+type ValueReader = (json: unknown) => Value | Unreadable;
+
+function valueReader(field: Field): ValueReader {
+  const { name, path } = field;
+  const [first = ''] = path;
+  // An absent property may find one of Object's methods; no value of JSON is a function.
+  const own = (value: unknown) => (typeof value === 'function' ? undefined : value);
+  const get = (json: unknown) =>
+    path.length === 1 ? own((json as Record<string, unknown>)[first]) : at(json, path);
+  const wrongType = (value: unknown) =>
+    new Unreadable('wrong-type', `${name} is ${show(value)}, not ${field.type}`);
+  switch (field.type) {
+    case 'string':
+      return (json) => {
+        const value = get(json);
+        if (value === undefined || value === null) return null;
+        if (typeof value !== 'string') return wrongType(value);
+        return isWellFormed(value) ? value : new Unreadable('malformed-string', name);
+      };
+    case 'integer':
+      return (json) => {
+        const value = get(json);
+        if (value === undefined || value === null) return null;
+        if (typeof value !== 'number' || !Number.isInteger(value)) return wrongType(value);
+        if (!Number.isSafeInteger(value)) return new Unreadable('number-out-of-range', name);
+        return value === 0 ? 0 : value;
+      };
+    case 'decimal':
+      return (json) => {
+        const value = get(json);
+        if (value === undefined || value === null) return null;
+        const scaled =
+          typeof value === 'number'
+            ? scaleNumber(value, field.scale)
+            : typeof value === 'string'
+              ? scaleText(value, field.scale)
+              : null;
+        if (scaled === null) return wrongType(value);
+        return scaled.ok
+          ? scaled.scaled
+          : new Unreadable(scaled.code, `${name} is ${show(value)}; its scale is ${field.scale}`);
+      };
+    case 'number':
+    case 'boolean':
+      return (json) => {
+        const value = get(json);
+        if (value === undefined || value === null) return null;
+        return typeof value === field.type ? (value as Value) : wrongType(value);
+      };
+    case 'json':
+      return (json) => {
+        const value = get(json);
+        return value === undefined || value === null ? null : JSON.stringify(value);
+      };
+  }
+}
+
+function at(json: unknown, path: readonly string[]): unknown {
+  let value = json;
+  for (const property of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, property)) return undefined;
+    value = (value as Record<string, unknown>)[property];
+  }
+  return value;
+}
+
+function explain(error: ErrorObject | undefined): Rejection {
+  if (error === undefined) return { reason: 'schema-violation', detail: 'the event breaks the schema' };
+  const where = error.instancePath.slice(1).replaceAll('/', '.');
+  const prefix = where === '' ? '' : `${where}.`;
+  if (error.keyword === 'required')
+    return {
+      reason: 'missing-field',
+      detail: `${prefix}${String(error.params['missingProperty'])} is missing`,
+    };
+  const detail = `${where === '' ? 'the event' : where} ${error.message ?? 'breaks the schema'}`;
+  return { reason: error.keyword === 'type' ? 'wrong-type' : 'schema-violation', detail };
+}
+
+function absent(path: readonly string[], value: unknown): Decoded {
+  const name = path.join('.');
+  return value === undefined || value === null
+    ? reject('missing-field', `${name} is missing`)
+    : reject('wrong-type', `${name} is ${show(value)}, not a string or an integer`);
+}
+
+function reject(reason: RejectionReason, detail: string): Decoded {
+  return { ok: false, rejection: { reason, detail } };
+}
+
+function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? typeof value;
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+const surrogate = /[\uD800-\uDFFF]/;
+const pairs = /[\uD800-\uDBFF][\uDC00-\uDFFF]/g;
+
+/** Whether every surrogate of the text is one of a pair (ES2024's isWellFormed, which ES2022 lacks). */
+function isWellFormed(text: string): boolean {
+  return !surrogate.test(text) || !surrogate.test(text.replaceAll(pairs, ''));
+}
