@@ -1,0 +1,282 @@
+/**
+ * The local stack: Kafka, Redis and Temporal from one call. Guarantee: `startStack` returns when every wanted server
+ * answers, or throws one clear error and leaves nothing running that it started; it is idempotent for a folder; a server
+ * that we did not start is never used by chance, touched or killed.
+ */
+import { mkdir } from 'node:fs/promises';
+import { ReckonError } from '../../domain/errors.ts';
+import { composeUp } from './compose.ts';
+import { controlServers, stopServers, type Control } from './control.ts';
+import { discover } from './discover.ts';
+import { accepting, answers } from './health.ts';
+import { launch, portsOf } from './launch.ts';
+import { withLock } from './lock.ts';
+import { serverNames, type Health, type Ports, type Progress } from './model.ts';
+import type { RecordedServer, ServerName, ServerState } from './model.ts';
+import { endpointVariables, planStack, type Found, type Step } from './plan.ts';
+import { choosePorts, demandedPorts, type PortWish } from './ports.ts';
+import { isAlive, terminate } from './process.ts';
+import { isOwn, ownStep, programOf, refuseImpossible, type OwnStep } from './resolve.ts';
+import { endpointOf, layout } from './settings.ts';
+import { forgetServer, readStackState, recordServer } from './state.ts';
+
+export { provisionAll } from './resolve.ts';
+export { readStackState } from './state.ts';
+
+export interface StackOptions {
+  /** Where the servers keep data, logs and `stack.json`. */
+  dir: string;
+  only?: ServerName[];
+  progress: Progress;
+  /**
+   * `usual` (default): configured endpoints, containers or own processes, on the usual ports where they are free.
+   * `free`: own processes on own ports, whatever the environment says; for tests, which kill and restart them.
+   */
+  ports?: 'usual' | 'free';
+  /** False: what `stack.json` says is running is stopped and started anew (its data stays). Default true. */
+  reuse?: boolean;
+  env?: NodeJS.ProcessEnv;
+}
+
+export interface Endpoints {
+  kafkaBrokers: string;
+  redisUrl: string;
+  temporalAddress: string;
+  temporalUiUrl: string | null;
+}
+
+export interface Stack extends Control {
+  endpoints: Endpoints;
+  servers: ServerState[];
+  /** Stops the servers that this call started; those it found running, or that were configured, go on. */
+  stop(): Promise<void>;
+}
+
+/** What one call of `startStack` works with. */
+interface Context {
+  dir: string;
+  progress: Progress;
+  env: NodeJS.ProcessEnv;
+  found: Found;
+  wish: PortWish;
+}
+
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const { dir, progress, env = process.env } = options;
+  const wanted = serverNames.filter((name) => options.only?.includes(name) ?? true);
+  await mkdir(dir, { recursive: true });
+  const waiting = (holder: string): void => progress(`${holder} is starting or stopping this stack; waiting`);
+  const servers = await withLock(layout(dir).lockFile, waiting, () => bringUp(options, wanted, env));
+  const startedHere = servers.filter((server) => server.startedHere).map(({ name }) => name);
+  return {
+    endpoints: endpointsOf(servers),
+    servers,
+    ...controlServers(dir, progress, env),
+    stop: () => stopServers(dir, startedHere, progress),
+  };
+}
+
+async function bringUp(
+  options: StackOptions,
+  wanted: ServerName[],
+  env: NodeJS.ProcessEnv,
+): Promise<ServerState[]> {
+  const { dir, progress, ports = 'usual', reuse = true } = options;
+  const states: ServerState[] = [];
+  const missing: ServerName[] = [];
+  for (const name of wanted) {
+    const configured = ports === 'usual' ? configuredServer(name, env) : null;
+    const running = configured ?? (await settleRecorded(dir, name, reuse, progress));
+    if (running === null) missing.push(name);
+    else
+      states.push({
+        ...running,
+        health: configured === null ? 'healthy' : await healthOf(running),
+        startedHere: false,
+      });
+  }
+  const unreachable = states.find(({ health }) => health !== 'healthy');
+  if (unreachable !== undefined) {
+    const variable = endpointVariables[unreachable.name];
+    const hint = `Start that server, or unset ${variable} to let Reckon start its own.`;
+    throw new ReckonError(
+      'unreachable',
+      `${variable}=${unreachable.endpoint} does not accept connections.`,
+      hint,
+    );
+  }
+  if (missing.length > 0) states.push(...(await startMissing(options, missing, env)));
+  return wanted.flatMap((name) => states.filter((state) => state.name === name));
+}
+
+function configuredServer(name: ServerName, env: NodeJS.ProcessEnv): RecordedServer | null {
+  const endpoint = env[endpointVariables[name]]?.trim() ?? '';
+  if (endpoint === '') return null;
+  return { name, source: 'configured', endpoint, uiUrl: null, process: null, logFile: null };
+}
+
+/** The recorded server if it is up; else its remains are cleared away and the answer is null. */
+async function settleRecorded(
+  dir: string,
+  name: ServerName,
+  reuse: boolean,
+  progress: Progress,
+): Promise<RecordedServer | null> {
+  const recorded = readStackState(dir)?.servers.find((server) => server.name === name);
+  if (recorded === undefined) return null;
+  const health = await healthOf(recorded);
+  if (health === 'healthy' && reuse) return recorded;
+  if (health !== 'healthy')
+    progress(`${name}: was started before and is ${health}; starting it again with its data`);
+  if (recorded.process !== null) await terminate(recorded.process, 30_000);
+  forgetServer(dir, name);
+  return null;
+}
+
+/** Starts what is not there yet, side by side; when one fails, the others are stopped again. */
+async function startMissing(
+  options: StackOptions,
+  missing: ServerName[],
+  env: NodeJS.ProcessEnv,
+): Promise<ServerState[]> {
+  const { dir, progress, ports = 'usual' } = options;
+  const own = ports === 'free';
+  const found = await discover(env, { askDocker: !own });
+  const wish: PortWish = {
+    mode: ports,
+    previous: readStackState(dir)?.ports,
+    demanded: own ? {} : demandedPorts(env),
+  };
+  const context: Context = { dir, progress, env, found, wish };
+  const steps = planStack(env, found, missing, { ownProcessesOnly: own });
+  refuseImpossible(steps, progress);
+
+  const inContainers = await startContainers(context, steps);
+  const left = steps.filter(({ name }) => !inContainers.some((server) => server.name === name));
+  const processes = left.map((step) => (isOwn(step) ? step : ownStep(step.name, found, progress)));
+  const settled = await Promise.allSettled(startProcesses(context, processes));
+  const failed = settled.find((result) => result.status === 'rejected');
+  if (failed !== undefined) {
+    await stopServers(dir, missing, progress, 'locked already');
+    throw failed.reason;
+  }
+  const started = settled.filter((result) => result.status === 'fulfilled').map((result) => result.value);
+  return [...inContainers, ...started].map((server) => ({ ...server, health: 'healthy', startedHere: true }));
+}
+
+/** The servers that now run as containers; none when Compose fails, which is told and not fatal. */
+async function startContainers(context: Context, steps: Step[]): Promise<RecordedServer[]> {
+  const { dir, progress, wish } = context;
+  const names = steps.filter((step) => step.kind === 'compose').map(({ name }) => name);
+  if (names.length === 0) return [];
+  const chosen = await choosePorts(names.flatMap(portsOf), wish);
+  const ports = { ...wish.previous, ...chosen } as Ports;
+  const servers = names.map((name): RecordedServer => {
+    const uiUrl = name === 'temporal' ? `http://127.0.0.1:${ports.temporalUi}` : null;
+    return {
+      name,
+      source: 'compose',
+      endpoint: endpointOf(name, ports),
+      uiUrl,
+      process: null,
+      logFile: null,
+    };
+  });
+  for (const server of servers) recordServer(dir, server, chosen);
+  const result = await composeUp(dir, names, ports, progress);
+  if (result.kind === 'done') return servers;
+  progress(`Docker Compose failed (${result.reason}); going on without it`);
+  await stopServers(dir, names, progress, 'locked already');
+  return [];
+}
+
+/** One promise for each server. The ports are chosen for all of them first, so that no two get the same. */
+function startProcesses(context: Context, steps: OwnStep[]): Promise<RecordedServer>[] {
+  const chosen = choosePorts(
+    steps.flatMap(({ name }) => portsOf(name)),
+    context.wish,
+  );
+  return steps.map(async (step) => startProcess(context, step, await chosen));
+}
+
+async function startProcess(
+  context: Context,
+  step: OwnStep,
+  chosen: Partial<Ports>,
+): Promise<RecordedServer> {
+  const { dir, progress, env, found, wish } = context;
+  const program = await programOf(step, found, env, progress);
+  const source = step.kind === 'path' ? 'path' : 'provisioned';
+  const startedMs = Date.now();
+  let ports = chosen;
+  for (let attempt = 1; ; attempt += 1) {
+    const launched = await launch({ program, source, dir, ports: ports as Ports });
+    if (launched.kind === 'ready') {
+      progress(
+        `${step.name}: ready on ${launched.server.endpoint} after ${((Date.now() - startedMs) / 1_000).toFixed(1)} s`,
+      );
+      return launched.server;
+    }
+    if (attempt === 3)
+      throw new ReckonError('port-taken', `${step.name} could not listen: ${launched.message}`);
+    progress(`${step.name}: a port was taken in the meantime; choosing another`);
+    ports = {
+      ...ports,
+      ...(await choosePorts(portsOf(step.name), { ...wish, mode: 'free', previous: undefined })),
+    };
+  }
+}
+
+function endpointsOf(servers: ServerState[]): Endpoints {
+  const of = (name: ServerName): string => servers.find((server) => server.name === name)?.endpoint ?? '';
+  const temporalUiUrl = servers.find(({ name }) => name === 'temporal')?.uiUrl ?? null;
+  return { kafkaBrokers: of('kafka'), redisUrl: of('redis'), temporalAddress: of('temporal'), temporalUiUrl };
+}
+
+/** The environment that makes every process of Reckon use these endpoints. */
+export function endpointEnv(endpoints: Endpoints): Record<string, string> {
+  return {
+    KAFKA_BROKERS: endpoints.kafkaBrokers,
+    REDIS_URL: endpoints.redisUrl,
+    TEMPORAL_ADDRESS: endpoints.temporalAddress,
+  };
+}
+
+async function healthOf(server: RecordedServer): Promise<Health> {
+  if (server.source === 'configured') {
+    return (await accepting(server.name, server.endpoint)) ? 'healthy' : 'not answering';
+  }
+  if (server.process !== null && !(await isAlive(server.process))) return 'dead';
+  return (await answers(server.name, server.endpoint)) ? 'healthy' : 'not answering';
+}
+
+/** Each server's state now: configured ones by their variable, ours by `stack.json`, the rest as stopped. */
+export async function stackStatus(dir: string, env: NodeJS.ProcessEnv = process.env): Promise<ServerState[]> {
+  const recorded = readStackState(dir)?.servers ?? [];
+  return Promise.all(
+    serverNames.map(async (name): Promise<ServerState> => {
+      const server = configuredServer(name, env) ?? recorded.find((candidate) => candidate.name === name);
+      if (server !== undefined) return { ...server, health: await healthOf(server), startedHere: false };
+      const stopped = {
+        source: 'provisioned',
+        endpoint: '',
+        uiUrl: null,
+        process: null,
+        logFile: null,
+      } as const;
+      return { name, ...stopped, health: 'stopped', startedHere: false };
+    }),
+  );
+}
+
+/** True when all three servers are healthy. */
+export async function stackIsHealthy(dir: string, env: NodeJS.ProcessEnv = process.env): Promise<boolean> {
+  return (await stackStatus(dir, env)).every(({ health }) => health === 'healthy');
+}
+
+/** Stops everything that `stack.json` says we started, whichever process started it. Returns what was stopped. */
+export async function stopStack(dir: string, progress: Progress): Promise<ServerName[]> {
+  const names = (readStackState(dir)?.servers ?? []).map(({ name }) => name);
+  await stopServers(dir, names, progress);
+  return names;
+}
