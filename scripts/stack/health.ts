@@ -3,7 +3,7 @@
  * Temporal to describe its default namespace and our search attributes. Guarantee: true only after a right answer;
  * no client library is needed, and no connection stays open.
  */
-import { connect as connectHttp2 } from 'node:http2';
+import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
 import { connect } from 'node:net';
 import { settings, type ServerName } from './model.ts';
 import { accepts } from './ports.ts';
@@ -143,7 +143,7 @@ function grpc(
       te: 'trailers',
     });
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-    stream.once('trailers', (trailers) => (status = trailers['grpc-status']));
+    stream.once('trailers', (trailers: IncomingHttpHeaders) => (status = trailers['grpc-status']));
     stream.once('error', finish);
     stream.once('end', finish);
     const frame = Buffer.alloc(5);

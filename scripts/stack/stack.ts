@@ -82,6 +82,7 @@ async function bringUp(
   env: NodeJS.ProcessEnv,
 ): Promise<ServerState[]> {
   const { dir, progress, ports = 'usual', reuse = true } = options;
+  const previous = previousPorts(dir);
   const states: ServerState[] = [];
   const missing: ServerName[] = [];
   for (const name of wanted) {
@@ -105,7 +106,7 @@ async function bringUp(
       hint,
     );
   }
-  if (missing.length > 0) states.push(...(await startMissing(options, missing, env)));
+  if (missing.length > 0) states.push(...(await startMissing(options, missing, previous, env)));
   return wanted.flatMap((name) => states.filter((state) => state.name === name));
 }
 
@@ -133,10 +134,22 @@ async function settleRecorded(
   return null;
 }
 
+/**
+ * The ports of the servers that are recorded, so that one that died comes back where its clients look for it. A stack
+ * that was stopped has none: it takes the usual ports again when they are free.
+ */
+function previousPorts(dir: string): Partial<Ports> {
+  const state = readStackState(dir);
+  if (state === null) return {};
+  const names = state.servers.flatMap(({ name }) => portsOf(name));
+  return Object.fromEntries(names.map((name) => [name, state.ports[name]]));
+}
+
 /** Starts what is not there yet, side by side; when one fails, the others are stopped again. */
 async function startMissing(
   options: StackOptions,
   missing: ServerName[],
+  previous: Partial<Ports>,
   env: NodeJS.ProcessEnv,
 ): Promise<ServerState[]> {
   const { dir, progress, ports = 'usual' } = options;
@@ -144,7 +157,7 @@ async function startMissing(
   const found = await discover(env, { askDocker: !own });
   const wish: PortWish = {
     mode: ports,
-    previous: readStackState(dir)?.ports,
+    previous,
     demanded: own ? {} : demandedPorts(env),
   };
   const context: Context = { dir, progress, env, found, wish };
