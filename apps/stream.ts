@@ -1,0 +1,39 @@
+/** `npm run stream`: the speed layer of every configured pipeline, until SIGTERM. */
+import { connectAdmin, ensureTopics } from '../clients/kafka.ts';
+import { connectRedis } from '../clients/redis.ts';
+import { SpeedLayer } from '../stream/consumer.ts';
+import { readConfig } from './config.ts';
+import { createLogger, readOptions, runMain, shutdownRequested } from './main.ts';
+import { loadPipelines } from './pipelines.ts';
+
+await runMain(async () => {
+  readOptions('npm run stream', {});
+  const config = readConfig();
+  const logger = createLogger('stream', config.logLevel);
+  const pipelines = await loadPipelines(config.pipelineFiles);
+  const admin = await connectAdmin(config.kafkaBrokers, 'reckon-stream');
+  for (const pipeline of pipelines) await ensureTopics(admin, pipeline);
+  await admin.disconnect();
+  const redis = await connectRedis(config.redisUrl);
+
+  const stop = shutdownRequested();
+  let reportFatal: (error: unknown) => void = () => undefined;
+  const fatal = new Promise<never>((_, reject) => (reportFatal = reject));
+  const layers = await Promise.all(
+    pipelines.map((pipeline) =>
+      SpeedLayer.start({
+        kafkaBrokers: config.kafkaBrokers,
+        redis,
+        pipeline,
+        flushMs: config.flushMs,
+        log: (event, message) => logger.info({ pipeline: pipeline.name, ...event }, message),
+        onFatal: reportFatal,
+      }),
+    ),
+  );
+  logger.info({ pipelines: pipelines.map(({ name }) => name) }, 'stream ready');
+  const reason = await Promise.race([stop, fatal]);
+  logger.info({ reason }, 'draining');
+  await Promise.all(layers.map((layer) => layer.stop()));
+  redis.disconnect();
+});

@@ -1,0 +1,224 @@
+/**
+ * The speed layer of one pipeline: a member of a Kafka consumer group that owns the partitions it is assigned.
+ * Guarantee: Redis, not Kafka, says where to read (Kafka's committed offsets only serve lag tools); a partition whose
+ * ownership is lost is dropped and, if still assigned, acquired anew.
+ */
+import {
+  connectAdmin,
+  connectProducer,
+  createConsumer,
+  readOffsets,
+  readOffsetsAtTime,
+  readUtf8,
+} from '../clients/kafka.ts';
+import type { Admin, Consumer, EachBatchPayload, KafkaMessage, Producer } from '../clients/kafka.ts';
+import type { Redis } from '../clients/redis.ts';
+import { createDecoder } from '../domain/decode.ts';
+import { ReckonError } from '../domain/errors.ts';
+import type { LogRecord } from '../domain/event.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import { OwnershipLost, Partition } from './partition.ts';
+import type { PartitionDeps } from './partition.ts';
+import { StateStore } from './state-store.ts';
+
+export interface SpeedLayerOptions {
+  readonly kafkaBrokers: string;
+  readonly redis: Redis;
+  readonly pipeline: Pipeline;
+  readonly flushMs: number;
+  readonly log: (event: Readonly<Record<string, unknown>>, message: string) => void;
+  /** Called once when the layer cannot go on; the process should end. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** How often the offsets are told to Kafka, for lag tools. */
+const offsetReportMs = 2_000;
+/** Pause before a lost partition is acquired again. */
+const reacquireMs = 250;
+
+export class SpeedLayer {
+  readonly #options: SpeedLayerOptions;
+  readonly #admin: Admin;
+  readonly #producer: Producer;
+  readonly #consumer: Consumer;
+  readonly #deps: PartitionDeps;
+  readonly #partitions = new Map<number, Partition>();
+  /** Raised by every assignment; what an older one began is given up. */
+  #generation = 0;
+  #assigned = new Set<number>();
+  #ticker: NodeJS.Timeout | null = null;
+  #offsetsReportedAtMs = 0;
+  #stopped = false;
+
+  private constructor(options: SpeedLayerOptions, admin: Admin, producer: Producer) {
+    const { pipeline } = options;
+    this.#options = options;
+    this.#admin = admin;
+    this.#producer = producer;
+    this.#consumer = createConsumer(
+      options.kafkaBrokers,
+      `reckon-speed-${pipeline.name}`,
+      `reckon-speed-${pipeline.name}`,
+    );
+    this.#deps = {
+      pipeline,
+      producer,
+      store: new StateStore(options.redis, pipeline),
+      decode: createDecoder(pipeline, readUtf8),
+      flushMs: options.flushMs,
+      nowMs: () => performance.now(),
+      readOffsets: async (partition) => {
+        const range = (await readOffsets(admin, pipeline.topic)).find(
+          (offsets) => offsets.partition === partition,
+        );
+        if (range === undefined)
+          throw new ReckonError('unreachable', `Topic ${pipeline.topic} has no partition ${partition}.`);
+        return range;
+      },
+      offsetAtTime: async (partition, timestampMs) =>
+        (await readOffsetsAtTime(admin, pipeline.topic, timestampMs)).get(partition) ?? null,
+    };
+  }
+
+  /** Joins the group and consumes until `stop`. */
+  static async start(options: SpeedLayerOptions): Promise<SpeedLayer> {
+    const admin = await connectAdmin(options.kafkaBrokers, `reckon-speed-${options.pipeline.name}`);
+    const producer = await connectProducer(options.kafkaBrokers, `reckon-speed-${options.pipeline.name}`);
+    const layer = new SpeedLayer(options, admin, producer);
+    await layer.#run();
+    return layer;
+  }
+
+  async #run(): Promise<void> {
+    const { pipeline } = this.#options;
+    const { GROUP_JOIN, CRASH } = this.#consumer.events;
+    this.#consumer.on(GROUP_JOIN, ({ payload }) =>
+      this.#assign(payload.memberAssignment[pipeline.topic] ?? []),
+    );
+    this.#consumer.on(CRASH, ({ payload }) => this.#fatal(payload.error));
+    await this.#consumer.connect();
+    await this.#consumer.subscribe({ topics: [pipeline.topic], fromBeginning: true });
+    await this.#consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      eachBatch: (payload) => this.#takeBatch(payload),
+    });
+    this.#ticker = setInterval(() => void this.#tick(), Math.max(10, this.#options.flushMs / 2));
+  }
+
+  /** Flushes, leaves the group, and closes the connections. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#ticker !== null) clearInterval(this.#ticker);
+    await this.#consumer.stop();
+    await Promise.all(
+      [...this.#partitions.values()].map((partition) => partition.flush().catch(() => undefined)),
+    );
+    await this.#reportOffsets();
+    await this.#consumer.disconnect();
+    await Promise.all([this.#producer.disconnect(), this.#admin.disconnect()]);
+  }
+
+  /** A new assignment: everything is acquired anew, as another member may have owned it in between. */
+  #assign(partitions: readonly number[]): void {
+    const generation = ++this.#generation;
+    this.#assigned = new Set(partitions);
+    this.#partitions.clear();
+    this.#options.log({ partitions }, 'partitions assigned');
+    const { topic } = this.#options.pipeline;
+    if (partitions.length > 0) this.#consumer.pause([{ topic, partitions: [...partitions] }]);
+    for (const partition of partitions) void this.#acquire(partition, generation);
+  }
+
+  async #acquire(partition: number, generation: number): Promise<void> {
+    const { topic } = this.#options.pipeline;
+    try {
+      const acquired = await Partition.acquire(partition, this.#deps);
+      if (generation !== this.#generation || this.#stopped) return;
+      this.#partitions.set(partition, acquired);
+      this.#consumer.seek({ topic, partition, offset: String(acquired.nextOffset) });
+      this.#consumer.resume([{ topic, partitions: [partition] }]);
+      this.#options.log({ partition, offset: acquired.nextOffset }, 'partition acquired');
+    } catch (error) {
+      if (generation === this.#generation && !this.#stopped) this.#fatal(error);
+    }
+  }
+
+  async #takeBatch({ batch, resolveOffset, heartbeat, isRunning, isStale }: EachBatchPayload): Promise<void> {
+    const owned = this.#partitions.get(batch.partition);
+    const last = batch.messages.at(-1);
+    if (owned === undefined || last === undefined) return;
+    const generation = this.#generation;
+    const wanted = () => isRunning() && !isStale() && generation === this.#generation;
+    if (!wanted()) return;
+    try {
+      await owned.take(
+        batch.messages.map((message) => toRecord(batch.partition, message)),
+        wanted,
+      );
+      if (wanted()) resolveOffset(last.offset);
+    } catch (error) {
+      this.#handle(batch.partition, owned, error);
+    }
+    await heartbeat();
+  }
+
+  /** Between batches: commits what waits, and tells Kafka the offsets. */
+  async #tick(): Promise<void> {
+    for (const [partition, owned] of this.#partitions) {
+      try {
+        await owned.flushIfDue();
+      } catch (error) {
+        this.#handle(partition, owned, error);
+      }
+    }
+    const nowMs = performance.now();
+    if (nowMs - this.#offsetsReportedAtMs < offsetReportMs) return;
+    this.#offsetsReportedAtMs = nowMs;
+    await this.#reportOffsets();
+  }
+
+  #handle(partition: number, owned: Partition, error: unknown): void {
+    if (this.#partitions.get(partition) !== owned) return;
+    this.#partitions.delete(partition);
+    if (!(error instanceof OwnershipLost)) {
+      this.#fatal(error);
+      return;
+    }
+    this.#options.log({ partition, reason: error.message }, 'ownership lost; reading the state again');
+    const generation = this.#generation;
+    this.#consumer.pause([{ topic: this.#options.pipeline.topic, partitions: [partition] }]);
+    setTimeout(() => {
+      if (generation === this.#generation && this.#assigned.has(partition))
+        void this.#acquire(partition, generation);
+    }, reacquireMs);
+  }
+
+  async #reportOffsets(): Promise<void> {
+    const { topic } = this.#options.pipeline;
+    const offsets = [...this.#partitions.values()].map(({ partition, nextOffset }) => ({
+      topic,
+      partition,
+      offset: String(nextOffset),
+    }));
+    // Only for lag tools: a failure here costs nothing but their freshness.
+    if (offsets.length > 0) await this.#consumer.commitOffsets(offsets).catch(() => undefined);
+  }
+
+  #fatal(error: unknown): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#options.onFatal(error);
+  }
+}
+
+function toRecord(partition: number, message: KafkaMessage): LogRecord {
+  return {
+    partition,
+    offset: Number(message.offset),
+    timestampMs: Number(message.timestamp),
+    key: message.key,
+    value: message.value,
+    ...(message.headers === undefined ? {} : { headers: message.headers }),
+  };
+}

@@ -1,0 +1,144 @@
+/**
+ * One owned partition: folds what the consumer brings and commits it to Redis. Guarantee: at most one commit is in flight;
+ * what waits in memory is bounded (`take` does not return while too much of it waits); whatever goes wrong, the state in
+ * Redis is the truth and the owner begins again from there.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Producer } from '../clients/kafka.ts';
+import type { Decoder } from '../domain/decode.ts';
+import { ReckonError } from '../domain/errors.ts';
+import type { LogRecord } from '../domain/event.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import { noEventTime } from '../domain/watermark.ts';
+import { PartitionFold } from './fold.ts';
+import type { Changes } from './fold.ts';
+import { sendSideOutputs } from './side-outputs.ts';
+import type { StateStore } from './state-store.ts';
+
+/** Operations of one commit script, which blocks Redis while it runs (about a millisecond for a thousand). */
+const operationsMax = 20_000;
+/** Dead letters and late records held for the next commit. */
+const sideOutputMaxBytes = 4 << 20;
+/** Records folded between two looks at the clock and at the bounds. */
+const recordsPerTurn = 2_000;
+
+export interface PartitionDeps {
+  readonly pipeline: Pipeline;
+  readonly store: StateStore;
+  readonly producer: Producer;
+  readonly decode: Decoder;
+  readonly flushMs: number;
+  readonly nowMs: () => number;
+  /** The first and next offset of the partition in Kafka. */
+  readonly readOffsets: (partition: number) => Promise<{ start: number; end: number }>;
+  /** The first offset at or after a log time; null when there is none. */
+  readonly offsetAtTime: (partition: number, timestampMs: number) => Promise<number | null>;
+}
+
+/** Thrown out of `take` and `flush` when the state is no longer this owner's: acquire again, if still assigned. */
+export class OwnershipLost extends Error {}
+
+export class Partition {
+  readonly partition: number;
+  readonly #deps: PartitionDeps;
+  readonly #owner = randomUUID();
+  #fold: PartitionFold;
+  #inFlight: Promise<void> | null = null;
+  #failure: Error | null = null;
+  #flushedAtMs: number;
+
+  private constructor(partition: number, deps: PartitionDeps, fold: PartitionFold) {
+    this.partition = partition;
+    this.#deps = deps;
+    this.#fold = fold;
+    this.#flushedAtMs = deps.nowMs();
+  }
+
+  /**
+   * Acquires the partition: fences earlier owners, reads the offset, and rewinds over the dedup horizon.
+   * @throws ReckonError `log-truncated` when Kafka no longer has what comes next, or the topic was recreated
+   */
+  static async acquire(partition: number, deps: PartitionDeps): Promise<Partition> {
+    const { pipeline, store } = deps;
+    const log = await deps.readOffsets(partition);
+    const placeholder = new PartitionFold(pipeline, deps.decode, emptyPosition(log.start), log.start);
+    const acquired = new Partition(partition, deps, placeholder);
+    const { position } = await store.acquire(partition, acquired.#owner, log.start);
+    if (position.nextOffset < log.start || position.nextOffset > log.end)
+      throw new ReckonError(
+        'log-truncated',
+        `Partition ${partition} of topic ${pipeline.topic} holds offsets ${log.start} to ${log.end}, and the counts in Redis reach ${position.nextOffset}.`,
+        'Records were deleted before they were counted, or the topic was recreated: restore it, or give the pipeline a new name.',
+      );
+    const horizonStartMs = position.logTimeMs - pipeline.dedupHorizonMs;
+    const rewind =
+      position.logTimeMs === noEventTime ? null : await deps.offsetAtTime(partition, horizonStartMs);
+    const rewoundTo = Math.min(Math.max(rewind ?? position.nextOffset, log.start), position.nextOffset);
+    acquired.#fold = new PartitionFold(pipeline, deps.decode, position, rewoundTo);
+    return acquired;
+  }
+
+  /** Where the consumer has to read next. */
+  get nextOffset(): number {
+    return this.#fold.nextOffset;
+  }
+
+  /** Folds records (in offset order) and commits when it is time. @throws OwnershipLost, ReckonError */
+  async take(records: readonly LogRecord[], stillWanted: () => boolean): Promise<void> {
+    for (let i = 0; i < records.length; i++) {
+      this.#fold.take(records[i] as LogRecord);
+      const crowded =
+        this.#fold.operations >= operationsMax || this.#fold.sideOutputBytes >= sideOutputMaxBytes;
+      if (crowded) await this.flush();
+      if (i % recordsPerTurn !== recordsPerTurn - 1) continue;
+      await this.flushIfDue();
+      if (!stillWanted()) return;
+    }
+    await this.flushIfDue();
+  }
+
+  /** Commits when `flushMs` have passed since the last commit and none is in flight. */
+  async flushIfDue(): Promise<void> {
+    this.#throwFailure();
+    if (this.#inFlight !== null || !this.#fold.dirty) return;
+    if (this.#deps.nowMs() - this.#flushedAtMs < this.#deps.flushMs) return;
+    this.#begin();
+  }
+
+  /** Commits everything taken so far, and waits until it is done. */
+  async flush(): Promise<void> {
+    await this.#inFlight;
+    this.#throwFailure();
+    if (this.#fold.dirty) this.#begin();
+    await this.#inFlight;
+    this.#throwFailure();
+  }
+
+  #begin(): void {
+    this.#flushedAtMs = this.#deps.nowMs();
+    this.#inFlight = this.#commit(this.#fold.takeChanges())
+      .catch((error: unknown) => {
+        this.#failure = error as Error;
+      })
+      .finally(() => {
+        this.#inFlight = null;
+      });
+  }
+
+  async #commit(changes: Changes): Promise<void> {
+    const { pipeline, producer, store } = this.#deps;
+    // 1. Side outputs first: a record is never counted as dead or late without being in its topic.
+    if (changes.sideOutputs.length > 0) await sendSideOutputs(producer, pipeline, changes.sideOutputs);
+    // 2. Windows, counters and offset, all or nothing.
+    const outcome = await store.commit(this.partition, this.#owner, changes);
+    if (outcome.kind !== 'committed') throw new OwnershipLost(outcome.kind);
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+}
+
+function emptyPosition(nextOffset: number) {
+  return { nextOffset, maxEventTimeMs: noEventTime, logTimeMs: noEventTime };
+}

@@ -1,0 +1,206 @@
+/**
+ * The speed layer's state in Redis: fenced, atomic commits and consistent reads (DESIGN.md section 3). Guarantee: windows,
+ * counters and offset of a partition move together or not at all, and only for the last owner that acquired it.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { defineScript } from '../clients/redis.ts';
+import type { Redis, Script } from '../clients/redis.ts';
+import { ReckonError } from '../domain/errors.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import { noEventTime } from '../domain/watermark.ts';
+import { windowEndMs } from '../domain/window.ts';
+import type { Changes, Position } from './fold.ts';
+import { metaKey, windowIndexKey, windowKey, windowMember } from './keys.ts';
+
+/** What a commit came to. Anything but `committed` means: drop what is in memory and acquire again. */
+export type CommitOutcome =
+  | { readonly kind: 'committed' }
+  /** Another owner has acquired the partition since. */
+  | { readonly kind: 'fenced' }
+  /** The state has moved (Redis fell back, or was flushed). */
+  | { readonly kind: 'moved'; readonly offset: number | null };
+
+/** The state of a partition as its meta hash tells it. */
+export interface PartitionState {
+  readonly position: Position;
+  /** First offset that this state ever took. */
+  readonly baseOffset: number;
+  readonly counters: ReadonlyMap<string, bigint>;
+}
+
+/** State of one partition at one moment. */
+export interface PartitionSnapshot {
+  readonly partition: number;
+  readonly state: PartitionState;
+  /** Index members of the windows that no record can change any more. */
+  readonly closed: readonly string[];
+  /** The open windows with their cells, read at the same moment. */
+  readonly open: readonly { readonly member: string; readonly cells: Readonly<Record<string, string>> }[];
+}
+
+const lua = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8');
+
+export class StateStore {
+  readonly #redis: Redis;
+  readonly #pipeline: Pipeline;
+  readonly #fingerprint: string;
+  readonly #acquire: Script;
+  readonly #commit: Script;
+  readonly #snapshot: Script;
+
+  constructor(redis: Redis, pipeline: Pipeline) {
+    this.#redis = redis;
+    this.#pipeline = pipeline;
+    this.#fingerprint = fingerprint(pipeline);
+    this.#acquire = defineScript(redis, 'reckonAcquire', lua('acquire'));
+    this.#commit = defineScript(redis, 'reckonCommit', lua('commit'));
+    this.#snapshot = defineScript(redis, 'reckonSnapshot', lua('snapshot'));
+  }
+
+  /**
+   * Takes the partition over; every earlier owner is fenced from then on.
+   * @param logStart the first offset of the log, where a partition without state begins
+   * @throws ReckonError `invalid-definition` when the state was counted by other rules
+   */
+  async acquire(partition: number, owner: string, logStart: number): Promise<PartitionState> {
+    const reply = (await this.#acquire(
+      [metaKey(this.#pipeline.name, partition)],
+      [owner, this.#fingerprint, logStart],
+    )) as string[];
+    if (reply[0] !== 'ok')
+      throw new ReckonError(
+        'invalid-definition',
+        `The state of pipeline ${this.#pipeline.name} in Redis was counted by another definition.`,
+        'Undo the change, give the pipeline a new name, or delete its keys (reckon:{' +
+          this.#pipeline.name +
+          ':*) to count anew.',
+      );
+    return parseMeta(reply.slice(1));
+  }
+
+  /** @throws ReckonError `overflow` or `unsafe-server`: stops that no retry can heal; nothing was written then */
+  async commit(partition: number, owner: string, changes: Changes): Promise<CommitOutcome> {
+    const { name } = this.#pipeline;
+    const keys = [metaKey(name, partition), windowIndexKey(name, partition)];
+    const args: (string | number)[] = [
+      owner,
+      changes.from.nextOffset,
+      changes.to.nextOffset,
+      changes.to.maxEventTimeMs === noEventTime ? '' : changes.to.maxEventTimeMs,
+      changes.to.logTimeMs,
+      changes.counters.size,
+    ];
+    for (const [counter, addition] of changes.counters) args.push(counter, addition);
+    for (const { aggregate, startMs, operations } of changes.deltas.drain()) {
+      const member = windowMember(aggregate, startMs);
+      keys.push(windowKey(name, partition, member));
+      args.push(member, windowEndMs(aggregate.window, startMs), operations.length);
+      for (const { kind, field, value } of operations) args.push(kind, field, value);
+    }
+    return this.#interpret(partition, changes, (await this.#commit(keys, args)) as string[]);
+  }
+
+  #interpret(partition: number, changes: Changes, reply: readonly string[]): CommitOutcome {
+    const [status, at, field] = reply;
+    switch (status) {
+      case 'ok':
+        return { kind: 'committed' };
+      case 'fenced':
+        return { kind: 'fenced' };
+      case 'offset':
+        // The reply of an earlier attempt was lost on the way: it had been applied.
+        if (Number(at) === changes.to.nextOffset) return { kind: 'committed' };
+        return { kind: 'moved', offset: at === undefined || at === null ? null : Number(at) };
+      case 'overflow':
+        throw new ReckonError(
+          'overflow',
+          `Partition ${partition} of ${this.#pipeline.name} stopped: ${field} of ${at} would leave the range of a 64-bit integer.`,
+          'Use a smaller scale or shorter windows; nothing of this commit was written.',
+        );
+      default:
+        throw new ReckonError(
+          'unsafe-server',
+          `Partition ${partition} of ${this.#pipeline.name} stopped: ${at} ${field} in Redis does not hold an integer.`,
+          'Something else writes to these keys; nothing of this commit was written.',
+        );
+    }
+  }
+
+  /** @returns the state, or null when the partition has none. */
+  async read(partition: number): Promise<PartitionState | null> {
+    const meta = await this.#redis.hgetall(metaKey(this.#pipeline.name, partition));
+    return meta['offset'] === undefined ? null : parseMeta(Object.entries(meta).flat());
+  }
+
+  /** @returns the state at one moment, or null when the partition has none. */
+  async snapshot(partition: number, includeOpen: boolean): Promise<PartitionSnapshot | null> {
+    const { name, outOfOrderMs, allowedLatenessMs } = this.#pipeline;
+    const [meta, closed, ...open] = (await this.#snapshot(
+      [metaKey(name, partition), windowIndexKey(name, partition)],
+      [outOfOrderMs + allowedLatenessMs, windowKey(name, partition, ''), includeOpen ? 1 : 0],
+    )) as [string[], string[], ...[string, string[]][]];
+    if (meta.length === 0) return null;
+    return {
+      partition,
+      state: parseMeta(meta),
+      closed,
+      open: open.map(([member, cells]) => ({ member, cells: toRecord(cells) })),
+    };
+  }
+
+  /** The cells of windows (of one partition), in the order asked for. */
+  async readWindows(partition: number, members: readonly string[]): Promise<Record<string, string>[]> {
+    const pipelined = this.#redis.pipeline();
+    for (const member of members) pipelined.hgetall(windowKey(this.#pipeline.name, partition, member));
+    const replies = (await pipelined.exec()) ?? [];
+    return replies.map(([error, cells]) => {
+      if (error !== null) throw error;
+      return cells as Record<string, string>;
+    });
+  }
+
+  /** How many windows a partition holds. */
+  async countWindows(partition: number): Promise<{ open: number; all: number }> {
+    const { name, outOfOrderMs, allowedLatenessMs } = this.#pipeline;
+    const state = await this.read(partition);
+    const all = await this.#redis.zcard(windowIndexKey(name, partition));
+    if (state === null || state.position.maxEventTimeMs === noEventTime) return { open: 0, all };
+    const closedUpTo = state.position.maxEventTimeMs - outOfOrderMs - allowedLatenessMs;
+    return { open: await this.#redis.zcount(windowIndexKey(name, partition), `(${closedUpTo}`, '+inf'), all };
+  }
+}
+
+/** The rules that a state was counted by: a state of other rules must never be added to. */
+function fingerprint(pipeline: Pipeline): string {
+  const { event, fields, aggregates, outOfOrderMs, allowedLatenessMs, dedupHorizonMs, maxFutureMs } =
+    pipeline;
+  const rules = [event, fields, aggregates, outOfOrderMs, allowedLatenessMs, dedupHorizonMs, maxFutureMs];
+  return createHash('sha256').update(JSON.stringify(rules)).digest('hex').slice(0, 32);
+}
+
+/** Meta fields that are not counters. */
+const positionFields = new Set(['owner', 'epoch', 'definition', 'offset', 'base', 'maxEventTime', 'logTime']);
+
+function parseMeta(flat: readonly string[]): PartitionState {
+  const meta = toRecord(flat);
+  return {
+    position: {
+      nextOffset: Number(meta['offset']),
+      maxEventTimeMs: meta['maxEventTime'] === undefined ? noEventTime : Number(meta['maxEventTime']),
+      logTimeMs: meta['logTime'] === undefined ? noEventTime : Number(meta['logTime']),
+    },
+    baseOffset: Number(meta['base']),
+    counters: new Map(
+      Object.entries(meta)
+        .filter(([field]) => !positionFields.has(field))
+        .map(([field, value]) => [field, BigInt(value)]),
+    ),
+  };
+}
+
+function toRecord(flat: readonly string[]): Record<string, string> {
+  const record: Record<string, string> = {};
+  for (let i = 0; i + 1 < flat.length; i += 2) record[flat[i] ?? ''] = flat[i + 1] ?? '';
+  return record;
+}
