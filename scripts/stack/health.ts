@@ -5,13 +5,22 @@
  */
 import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
 import { connect } from 'node:net';
+import { ReckonError } from '../../domain/errors.ts';
 import { settings, type ServerName } from './model.ts';
 import { accepts } from './ports.ts';
 
 /** Splits `host:port`, `[v6]:port` or a URL; the port defaults to the given one. */
 export function parseEndpoint(endpoint: string, defaultPort: number): { host: string; port: number } {
   const first = endpoint.split(',')[0]?.trim() ?? '';
-  const url = new URL(first.includes('://') ? first : `tcp://${first}`);
+  const text = first.includes('://') ? first : `tcp://${first}`;
+  if (!URL.canParse(text) || new URL(text).hostname === '') {
+    throw new ReckonError(
+      'invalid-config',
+      `"${endpoint}" is not an endpoint.`,
+      'Write host:port, or a URL for Redis.',
+    );
+  }
+  const url = new URL(text);
   return {
     host: url.hostname.replace(/^\[|\]$/g, ''),
     port: url.port === '' ? defaultPort : Number(url.port),

@@ -65,7 +65,7 @@ export async function choosePorts(
   for (const name of names) {
     const used = new Set(Object.values(chosen));
     const candidates = candidatePorts(name, wish, random).filter((port) => !used.has(port));
-    chosen[name] = await firstFree(name, candidates, isFree);
+    chosen[name] = await firstFree(name, candidates, wish.demanded[name] !== undefined, isFree);
   }
   return chosen;
 }
@@ -73,15 +73,18 @@ export async function choosePorts(
 async function firstFree(
   name: PortName,
   candidates: number[],
+  demanded: boolean,
   isFree: (port: number) => Promise<boolean>,
 ): Promise<number> {
   for (const port of candidates) if (await isFree(port)) return port;
   const { variable, server } = portTable[name];
-  throw new ReckonError(
-    'port-taken',
-    `Port ${candidates.slice(0, 3).join(', ')} for ${server} is taken by another process.`,
-    `Free it, or name another with ${variable}, or unset ${variable} to let Reckon pick one.`,
-  );
+  throw demanded
+    ? new ReckonError(
+        'port-taken',
+        `Port ${candidates.join(', ')} for ${server} is taken by another process.`,
+        `Free it, name another with ${variable}, or unset ${variable} to let Reckon pick one.`,
+      )
+    : new ReckonError('port-taken', `No free port was found for ${server}.`, `Name one with ${variable}.`);
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execute } from './execute.ts';
 import type { ProcessIdentity } from './model.ts';
@@ -19,7 +19,7 @@ export interface Command {
 /** A process just started; `exited` turns true when it ends while this process is still its parent. */
 export interface Started {
   identity: ProcessIdentity;
-  exited(): boolean;
+  exited: () => boolean;
 }
 
 /**
@@ -102,7 +102,16 @@ export async function startTimeOf(pid: number): Promise<string | null> {
   // The second field is the program's name in parentheses, which may itself hold spaces and parentheses.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const [state, ticks] = [fields[0], fields[19]];
-  return state === 'Z' || state === 'X' || ticks === undefined ? null : `${bootId()}:${ticks}`;
+  if (ticks === undefined || state === 'X' || (state === 'Z' && !(await hasOtherThreads(pid)))) return null;
+  return `${bootId()}:${ticks}`;
+}
+
+/**
+ * A killed process of many threads is a zombie as soon as its first thread has ended, while the others may still hold its
+ * sockets and files; only when they are gone too is a restart on the same port safe.
+ */
+async function hasOtherThreads(pid: number): Promise<boolean> {
+  return (await readdir(`/proc/${pid}/task`).catch(() => [])).length > 1;
 }
 
 function bootId(): string {

@@ -29,7 +29,8 @@ export interface StackOptions {
   only?: ServerName[];
   progress: Progress;
   /**
-   * `usual` (default): configured endpoints, containers or own processes, on the usual ports where they are free.
+   * `usual` (default): configured endpoints, containers (unless RECKON_DOCKER=no) or own processes, on the usual ports
+   * where they are free.
    * `free`: own processes on own ports, whatever the environment says; for tests, which kill and restart them.
    */
   ports?: 'usual' | 'free';
@@ -154,7 +155,7 @@ async function startMissing(
 ): Promise<ServerState[]> {
   const { dir, progress, ports = 'usual' } = options;
   const own = ports === 'free';
-  const found = await discover(env, { askDocker: !own });
+  const found = await discover(env, { askDocker: !own && env.RECKON_DOCKER !== 'no' });
   const wish: PortWish = {
     mode: ports,
     previous,
