@@ -29,6 +29,8 @@ export const failureCodes = {
   'archive-behind': { retryable: true },
   /** Data at rest is not what its log says. */
   'corrupt-lake': { retryable: false },
+  /** A workflow was cancelled, terminated, or failed for a reason that has no code of its own. */
+  'workflow-failed': { retryable: false },
   /** A bug: a state that the code holds to be impossible. */
   internal: { retryable: false },
 } as const satisfies Record<string, { retryable: boolean }>;
