@@ -30,7 +30,7 @@ export function controlServers(dir: string, progress: Progress, env: NodeJS.Proc
   const kill: Control['kill'] = async (name, signal) => {
     const { server, state } = recordedServer(dir, name);
     if (server.process === null) {
-      const result = await composeKill(dir, name, state.ports, signal);
+      const result = await composeKill({ dir, ports: state.ports, env }, name, signal);
       if (result.kind === 'failed')
         throw new ReckonError('unreachable', `docker compose could not kill ${name}: ${result.reason}`);
       return;
@@ -68,7 +68,7 @@ async function startAgain(
 ): Promise<void> {
   const { server, state } = recordedServer(dir, name);
   if (server.source === 'compose') {
-    const result = await composeUp(dir, [name], state.ports, progress);
+    const result = await composeUp({ dir, ports: state.ports, env }, [name], progress);
     if (result.kind === 'failed')
       throw new ReckonError('unreachable', `docker compose could not start ${name}: ${result.reason}`);
     return;
@@ -90,15 +90,21 @@ export async function stopServers(
   dir: string,
   names: readonly ServerName[],
   progress: Progress,
+  env: NodeJS.ProcessEnv,
   lock: 'take the lock' | 'locked already' = 'take the lock',
 ): Promise<void> {
   if (names.length === 0) return;
-  if (lock === 'locked already') return stopRecorded(dir, names, progress);
+  if (lock === 'locked already') return stopRecorded(dir, names, progress, env);
   const waiting = (holder: string): void => progress(`${holder} is starting or stopping this stack; waiting`);
-  await withLock(layout(dir).lockFile, waiting, () => stopRecorded(dir, names, progress));
+  await withLock(layout(dir).lockFile, waiting, () => stopRecorded(dir, names, progress, env));
 }
 
-async function stopRecorded(dir: string, names: readonly ServerName[], progress: Progress): Promise<void> {
+async function stopRecorded(
+  dir: string,
+  names: readonly ServerName[],
+  progress: Progress,
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
   const state = readStackState(dir);
   if (state === null) return;
   const ours = stopOrder.flatMap((name) =>
@@ -112,7 +118,7 @@ async function stopRecorded(dir: string, names: readonly ServerName[], progress:
   }
   const inContainers = ours.filter(({ source }) => source === 'compose');
   if (inContainers.length === 0) return;
-  const result = await composeDown(dir, state.ports, progress);
+  const result = await composeDown({ dir, ports: state.ports, env }, progress);
   if (result.kind === 'failed')
     throw new ReckonError('unreachable', `docker compose down failed: ${result.reason}`);
   for (const { name } of inContainers) forgetServer(dir, name);

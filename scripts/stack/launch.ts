@@ -68,7 +68,7 @@ export async function launch({ program, source, dir, ports }: Launch): Promise<L
       await terminate(started.identity, stopMs[name]);
       throw new ReckonError(
         'unreachable',
-        `${name} did not answer on ${endpoint} within ${readyMs[name] / 1_000} s: ${await lastLineOf(logFile)}`,
+        `${name} did not answer on ${endpoint} within ${readyMs[name] / 1_000} s: ${await lastLineOf(logFile)}.`,
         `Its log: ${logFile}`,
       );
     }
@@ -76,7 +76,11 @@ export async function launch({ program, source, dir, ports }: Launch): Promise<L
   }
   const message = await reasonOfDeath(logFile, logStart);
   if (/address already in use|Address in use|bind: /i.test(message)) return { kind: 'port lost', message };
-  throw new ReckonError('unreachable', `${name} ended while starting: ${message}`, `Its log: ${logFile}`);
+  throw new ReckonError(
+    'unreachable',
+    `${name} ended while starting: ${message.replace(/\.$/, '')}.`,
+    `Its log: ${logFile}`,
+  );
 }
 
 /** Writes the configuration anew (ports may have changed) and formats a new broker's storage. */

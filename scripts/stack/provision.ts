@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { chmod, cp, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { ReckonError } from '../../domain/errors.ts';
 import { execute, type Executed } from './execute.ts';
 import { withLock } from './lock.ts';
@@ -49,6 +49,7 @@ export async function provision(
   const onWait = (holder: string): void => progress(`${name}: ${holder} is provisioning it; waiting`);
   return withLock(`${target}.lock`, onWait, async () => {
     if (existsSync(target)) return target;
+    await removeDrafts(target);
     const draft = await mkdtemp(`${target}.draft-`);
     const startedMs = Date.now();
     try {
@@ -63,6 +64,13 @@ export async function provision(
     progress(`${name}: provisioned in ${seconds(startedMs)}`);
     return target;
   });
+}
+
+/** What a killed attempt left behind; nobody else is at work while we hold the lock. */
+async function removeDrafts(target: string): Promise<void> {
+  const siblings = await readdir(dirname(target));
+  const drafts = siblings.filter((name) => name.startsWith(`${basename(target)}.draft-`));
+  await Promise.all(drafts.map((name) => rm(join(dirname(target), name), { recursive: true, force: true })));
 }
 
 const make: Record<ServerName, (dir: string, env: NodeJS.ProcessEnv, progress: Progress) => Promise<void>> = {
@@ -157,10 +165,13 @@ async function makeTemporal(dir: string, env: NodeJS.ProcessEnv, progress: Progr
     if (line.startsWith('go: downloading')) modules += 1;
     else if (/^[\w.-]+(\/[\w.@~-]+)*$/.test(line)) packages += 1;
   };
-  const describe = (): string =>
-    packages === 0
+  const describe = (): string => {
+    if (packages > 0)
+      return `${modules} modules downloaded, ${packages} of at most ${temporalBuild.packages} packages compiled`;
+    return modules > 0
       ? `${modules} of about ${temporalBuild.modules} modules downloaded`
-      : `${modules} modules downloaded, ${packages} of at most ${temporalBuild.packages} packages compiled`;
+      : 'go install is at work';
+  };
   const goEnv = { ...env, GOBIN: dir };
   const built = await withTicks(progress, describe, () => {
     const source = `github.com/temporalio/cli/cmd/temporal@v${versions.temporalCli}`;

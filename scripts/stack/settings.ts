@@ -39,6 +39,9 @@ export const kafkaSettings: Record<string, string> = {
   'share.coordinator.state.topic.min.isr': '1',
   'default.replication.factor': '1',
   'min.insync.replicas': '1',
+  // A killed broker may register again only when its old session has ended; the default is 9 seconds.
+  'broker.session.timeout.ms': '5000',
+  'broker.heartbeat.interval.ms': '1000',
 };
 
 /**

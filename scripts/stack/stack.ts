@@ -8,20 +8,21 @@ import { ReckonError } from '../../domain/errors.ts';
 import { composeUp } from './compose.ts';
 import { controlServers, stopServers, type Control } from './control.ts';
 import { discover } from './discover.ts';
-import { accepting, answers } from './health.ts';
-import { launch, portsOf } from './launch.ts';
+import { launch, portsOf, type Launch } from './launch.ts';
 import { withLock } from './lock.ts';
-import { serverNames, type Health, type Ports, type Progress } from './model.ts';
+import { serverNames, type Ports, type Progress } from './model.ts';
 import type { RecordedServer, ServerName, ServerState } from './model.ts';
 import { endpointVariables, planStack, type Found, type Step } from './plan.ts';
 import { choosePorts, demandedPorts, type PortWish } from './ports.ts';
-import { isAlive, terminate } from './process.ts';
+import { terminate } from './process.ts';
 import { isOwn, ownStep, programOf, refuseImpossible, type OwnStep } from './resolve.ts';
 import { endpointOf, layout } from './settings.ts';
 import { forgetServer, readStackState, recordServer } from './state.ts';
+import { configuredServer, healthOf } from './status.ts';
 
 export { provisionAll } from './resolve.ts';
 export { readStackState } from './state.ts';
+export { stackIsHealthy, stackStatus } from './status.ts';
 
 export interface StackOptions {
   /** Where the servers keep data, logs and `stack.json`. */
@@ -73,7 +74,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     endpoints: endpointsOf(servers),
     servers,
     ...controlServers(dir, progress, env),
-    stop: () => stopServers(dir, startedHere, progress),
+    stop: () => stopServers(dir, startedHere, progress, env),
   };
 }
 
@@ -109,12 +110,6 @@ async function bringUp(
   }
   if (missing.length > 0) states.push(...(await startMissing(options, missing, previous, env)));
   return wanted.flatMap((name) => states.filter((state) => state.name === name));
-}
-
-function configuredServer(name: ServerName, env: NodeJS.ProcessEnv): RecordedServer | null {
-  const endpoint = env[endpointVariables[name]]?.trim() ?? '';
-  if (endpoint === '') return null;
-  return { name, source: 'configured', endpoint, uiUrl: null, process: null, logFile: null };
 }
 
 /** The recorded server if it is up; else its remains are cleared away and the answer is null. */
@@ -154,28 +149,27 @@ async function startMissing(
   env: NodeJS.ProcessEnv,
 ): Promise<ServerState[]> {
   const { dir, progress, ports = 'usual' } = options;
-  const own = ports === 'free';
-  const found = await discover(env, { askDocker: !own && env.RECKON_DOCKER !== 'no' });
+  const ownOnly = ports === 'free';
+  const found = await discover(env, { askDocker: !ownOnly && env.RECKON_DOCKER !== 'no' });
   const wish: PortWish = {
     mode: ports,
     previous,
-    demanded: own ? {} : demandedPorts(env),
+    demanded: ownOnly ? {} : demandedPorts(env),
   };
   const context: Context = { dir, progress, env, found, wish };
-  const steps = planStack(env, found, missing, { ownProcessesOnly: own });
+  const steps = planStack(env, found, missing, { ownProcessesOnly: ownOnly });
   refuseImpossible(steps, progress);
 
-  const inContainers = await startContainers(context, steps);
-  const left = steps.filter(({ name }) => !inContainers.some((server) => server.name === name));
-  const processes = left.map((step) => (isOwn(step) ? step : ownStep(step.name, found, progress)));
-  const settled = await Promise.allSettled(startProcesses(context, processes));
-  const failed = settled.find((result) => result.status === 'rejected');
-  if (failed !== undefined) {
-    await stopServers(dir, missing, progress, 'locked already');
-    throw failed.reason;
+  try {
+    const inContainers = await startContainers(context, steps);
+    const left = steps.filter(({ name }) => !inContainers.some((server) => server.name === name));
+    const own = left.map((step) => (isOwn(step) ? step : ownStep(step.name, found, progress)));
+    const started = [...inContainers, ...(await startProcesses(context, own))];
+    return started.map((server) => ({ ...server, health: 'healthy', startedHere: true }));
+  } catch (error) {
+    await stopServers(dir, missing, progress, env, 'locked already');
+    throw error;
   }
-  const started = settled.filter((result) => result.status === 'fulfilled').map((result) => result.value);
-  return [...inContainers, ...started].map((server) => ({ ...server, health: 'healthy', startedHere: true }));
 }
 
 /** The servers that now run as containers; none when Compose fails, which is told and not fatal. */
@@ -197,46 +191,54 @@ async function startContainers(context: Context, steps: Step[]): Promise<Recorde
     };
   });
   for (const server of servers) recordServer(dir, server, chosen);
-  const result = await composeUp(dir, names, ports, progress);
+  const result = await composeUp({ dir, ports, env: context.env }, names, progress);
   if (result.kind === 'done') return servers;
   progress(`Docker Compose failed (${result.reason}); going on without it`);
-  await stopServers(dir, names, progress, 'locked already');
+  await stopServers(dir, names, progress, context.env, 'locked already');
   return [];
 }
 
-/** One promise for each server. The ports are chosen for all of them first, so that no two get the same. */
-function startProcesses(context: Context, steps: OwnStep[]): Promise<RecordedServer>[] {
-  const chosen = choosePorts(
+/**
+ * Everything is fetched and built before anything is started, so that a failure is not told minutes late. The ports are
+ * chosen first of all (a taken one is told at once), and for all servers together, so that no two get the same.
+ */
+async function startProcesses(context: Context, steps: OwnStep[]): Promise<RecordedServer[]> {
+  const { env, found, progress, wish } = context;
+  const ports = await choosePorts(
     steps.flatMap(({ name }) => portsOf(name)),
-    context.wish,
+    wish,
   );
-  return steps.map(async (step) => startProcess(context, step, await chosen));
+  const programs = await allSettled(steps.map((step) => programOf(step, found, env, progress)));
+  return allSettled(
+    programs.map((program, index) => {
+      const source = steps[index]?.kind === 'path' ? 'path' : 'provisioned';
+      return startProcess(context, { program, source, dir: context.dir, ports: ports as Ports });
+    }),
+  );
 }
 
-async function startProcess(
-  context: Context,
-  step: OwnStep,
-  chosen: Partial<Ports>,
-): Promise<RecordedServer> {
-  const { dir, progress, env, found, wish } = context;
-  const program = await programOf(step, found, env, progress);
-  const source = step.kind === 'path' ? 'path' : 'provisioned';
+/** Waits for all, then throws the first failure: nothing goes on in the background after this has ended. */
+async function allSettled<T>(promises: Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
+}
+
+async function startProcess({ progress, wish }: Context, launchOf: Launch): Promise<RecordedServer> {
+  const { name } = launchOf.program;
   const startedMs = Date.now();
-  let ports = chosen;
+  let { ports } = launchOf;
   for (let attempt = 1; ; attempt += 1) {
-    const launched = await launch({ program, source, dir, ports: ports as Ports });
+    const launched = await launch({ ...launchOf, ports });
     if (launched.kind === 'ready') {
-      progress(
-        `${step.name}: ready on ${launched.server.endpoint} after ${((Date.now() - startedMs) / 1_000).toFixed(1)} s`,
-      );
+      const seconds = ((Date.now() - startedMs) / 1_000).toFixed(1);
+      progress(`${name}: ready on ${launched.server.endpoint} after ${seconds} s`);
       return launched.server;
     }
-    if (attempt === 3)
-      throw new ReckonError('port-taken', `${step.name} could not listen: ${launched.message}`);
-    progress(`${step.name}: a port was taken in the meantime; choosing another`);
+    if (attempt === 3) throw new ReckonError('port-taken', `${name} could not listen: ${launched.message}`);
+    progress(`${name}: a port was taken in the meantime; choosing another`);
     ports = {
       ...ports,
-      ...(await choosePorts(portsOf(step.name), { ...wish, mode: 'free', previous: undefined })),
+      ...(await choosePorts(portsOf(name), { ...wish, mode: 'free', previous: undefined })),
     };
   }
 }
@@ -256,41 +258,13 @@ export function endpointEnv(endpoints: Endpoints): Record<string, string> {
   };
 }
 
-async function healthOf(server: RecordedServer): Promise<Health> {
-  if (server.source === 'configured') {
-    return (await accepting(server.name, server.endpoint)) ? 'healthy' : 'not answering';
-  }
-  if (server.process !== null && !(await isAlive(server.process))) return 'dead';
-  return (await answers(server.name, server.endpoint)) ? 'healthy' : 'not answering';
-}
-
-/** Each server's state now: configured ones by their variable, ours by `stack.json`, the rest as stopped. */
-export async function stackStatus(dir: string, env: NodeJS.ProcessEnv = process.env): Promise<ServerState[]> {
-  const recorded = readStackState(dir)?.servers ?? [];
-  return Promise.all(
-    serverNames.map(async (name): Promise<ServerState> => {
-      const server = configuredServer(name, env) ?? recorded.find((candidate) => candidate.name === name);
-      if (server !== undefined) return { ...server, health: await healthOf(server), startedHere: false };
-      const stopped = {
-        source: 'provisioned',
-        endpoint: '',
-        uiUrl: null,
-        process: null,
-        logFile: null,
-      } as const;
-      return { name, ...stopped, health: 'stopped', startedHere: false };
-    }),
-  );
-}
-
-/** True when all three servers are healthy. */
-export async function stackIsHealthy(dir: string, env: NodeJS.ProcessEnv = process.env): Promise<boolean> {
-  return (await stackStatus(dir, env)).every(({ health }) => health === 'healthy');
-}
-
 /** Stops everything that `stack.json` says we started, whichever process started it. Returns what was stopped. */
-export async function stopStack(dir: string, progress: Progress): Promise<ServerName[]> {
+export async function stopStack(
+  dir: string,
+  progress: Progress,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<ServerName[]> {
   const names = (readStackState(dir)?.servers ?? []).map(({ name }) => name);
-  await stopServers(dir, names, progress);
+  await stopServers(dir, names, progress, env);
   return names;
 }
