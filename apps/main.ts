@@ -74,3 +74,25 @@ export function shutdownRequested(): Promise<string> {
 export function printJson(result: Record<string, unknown>): void {
   process.stdout.write(`${JSON.stringify(result)}\n`);
 }
+
+/**
+ * Runs a long-lived process: starts it, waits for SIGTERM (or for `onFatal`, whose error ends the process), drains it.
+ * @param start begins the work and returns how to drain it
+ */
+export async function runUntilShutdown(
+  logger: Logger,
+  name: string,
+  start: (onFatal: (error: unknown) => void) => Promise<() => Promise<void>>,
+): Promise<void> {
+  const stop = shutdownRequested();
+  let reportFatal: (error: unknown) => void = () => undefined;
+  const fatal = new Promise<never>((_, reject) => (reportFatal = reject));
+  // A failure before anyone waits for it must not look like a bug.
+  fatal.catch(() => undefined);
+  const drain = await start(reportFatal);
+  logger.info(`${name} ready`);
+  const reason = await Promise.race([stop, fatal]);
+  logger.info({ reason }, 'draining');
+  await drain();
+  logger.info(`${name} stopped`);
+}

@@ -3,7 +3,7 @@ import { connectAdmin, ensureTopics } from '../clients/kafka.ts';
 import { connectRedis } from '../clients/redis.ts';
 import { SpeedLayer } from '../stream/consumer.ts';
 import { readConfig } from './config.ts';
-import { createLogger, readOptions, runMain, shutdownRequested } from './main.ts';
+import { createLogger, readOptions, runMain, runUntilShutdown } from './main.ts';
 import { loadPipelines } from './pipelines.ts';
 
 await runMain(async () => {
@@ -16,24 +16,22 @@ await runMain(async () => {
   await admin.disconnect();
   const redis = await connectRedis(config.redisUrl);
 
-  const stop = shutdownRequested();
-  let reportFatal: (error: unknown) => void = () => undefined;
-  const fatal = new Promise<never>((_, reject) => (reportFatal = reject));
-  const layers = await Promise.all(
-    pipelines.map((pipeline) =>
-      SpeedLayer.start({
-        kafkaBrokers: config.kafkaBrokers,
-        redis,
-        pipeline,
-        flushMs: config.flushMs,
-        log: (event, message) => logger.info({ pipeline: pipeline.name, ...event }, message),
-        onFatal: reportFatal,
-      }),
-    ),
-  );
-  logger.info({ pipelines: pipelines.map(({ name }) => name) }, 'stream ready');
-  const reason = await Promise.race([stop, fatal]);
-  logger.info({ reason }, 'draining');
-  await Promise.all(layers.map((layer) => layer.stop()));
-  redis.disconnect();
+  await runUntilShutdown(logger, 'stream', async (onFatal) => {
+    const layers = await Promise.all(
+      pipelines.map((pipeline) =>
+        SpeedLayer.start({
+          kafkaBrokers: config.kafkaBrokers,
+          redis,
+          pipeline,
+          flushMs: config.flushMs,
+          log: (event, message) => logger.info({ pipeline: pipeline.name, ...event }, message),
+          onFatal,
+        }),
+      ),
+    );
+    return async () => {
+      await Promise.all(layers.map((layer) => layer.stop()));
+      redis.disconnect();
+    };
+  });
 });

@@ -3,7 +3,7 @@
  * temporary folder, keeps to the memory and the threads it was given, and never reaches for the network; results are
  * streamed in chunks, in the order of the query, so that no result need fit into memory.
  */
-import { DuckDBInstance } from '@duckdb/node-api';
+import { DuckDBBlobValue, DuckDBDataChunk, DuckDBInstance } from '@duckdb/node-api';
 import type { DuckDBConnection, DuckDBType, DuckDBValue } from '@duckdb/node-api';
 
 export { DuckDBTypeId } from '@duckdb/node-api';
@@ -27,6 +27,9 @@ export interface Column {
 
 /** BIGINT and HUGEINT arrive as bigint, the smaller integers and DOUBLE as number, VARCHAR as string, NULL as null. */
 export type Row = Record<string, DuckDBValue>;
+
+/** DuckDB's own vector size. */
+const rowsPerChunk = 2_048;
 
 export class DuckDb {
   readonly #instance: DuckDBInstance;
@@ -100,6 +103,23 @@ export class DuckDb {
     }
   }
 
+  /**
+   * Appends rows to a table, given column by column; types are the table's.
+   * @param table unquoted name
+   */
+  async append(table: string, columns: readonly (readonly DuckDBValue[])[]): Promise<void> {
+    const appender = await this.#connection.createAppender(table);
+    const types = Array.from({ length: appender.columnCount }, (_, index) => appender.columnType(index));
+    const rows = columns[0]?.length ?? 0;
+    for (let first = 0; first < rows; first += rowsPerChunk) {
+      const count = Math.min(rowsPerChunk, rows - first);
+      const chunk = DuckDBDataChunk.create(types, count);
+      columns.forEach((values, index) => chunk.setColumnValues(index, values.slice(first, first + count)));
+      appender.appendDataChunk(chunk);
+    }
+    appender.closeSync();
+  }
+
   close(): void {
     this.#connection.closeSync();
     this.#instance.closeSync();
@@ -114,4 +134,14 @@ export function quoteLiteral(text: string): string {
 /** A name as an SQL identifier. */
 export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** A file's path as an SQL literal in which DuckDB takes no character for a wildcard. */
+export function quotePath(path: string): string {
+  return quoteLiteral(path.replaceAll(/[[*?]/g, '[$&]'));
+}
+
+/** Bytes as a BLOB. */
+export function toBlob(bytes: Uint8Array): DuckDBValue {
+  return new DuckDBBlobValue(bytes);
 }

@@ -52,7 +52,7 @@ function once(redis: Redis, event: 'error'): Promise<never> {
 async function checkPolicy(redis: Redis): Promise<void> {
   let policy: string | undefined;
   try {
-    const reply = (await redis.config('GET', 'maxmemory-policy')) as string[];
+    const reply = await redis.config('GET', 'maxmemory-policy');
     policy = reply[1];
   } catch {
     return; // Hosted servers may forbid CONFIG; their own settings have to guard it there.

@@ -17,6 +17,8 @@ import {
 import type { ScheduleDescription, WorkflowHandle } from '@temporalio/client';
 import { failureCodes, ReckonError } from '../domain/errors.ts';
 import type { FailureCode } from '../domain/errors.ts';
+import { progressQuery } from '../domain/progress.ts';
+import type { ReconciliationProgress } from '../domain/progress.ts';
 
 export type { WorkflowHandle };
 
@@ -130,6 +132,15 @@ export function startWorkflow(
   input: Readonly<Record<string, unknown>>,
 ): Promise<WorkflowHandle> {
   return client.workflow.start(type, { workflowId, taskQueue: settings.temporalTaskQueue, args: [input] });
+}
+
+/** The answer of a run's `progress` query; null while no worker answers. */
+export async function progressOf(handle: WorkflowHandle): Promise<ReconciliationProgress | null> {
+  try {
+    return await handle.query<ReconciliationProgress>(progressQuery);
+  } catch {
+    return null;
+  }
 }
 
 /** The result of a workflow. @throws ReckonError with the line of the activity or workflow that failed. */

@@ -1,0 +1,46 @@
+/** `npm run archive`: the archiver of every configured pipeline, until SIGTERM. */
+import { join } from 'node:path';
+import { Archiver } from '../batch/archive.ts';
+import { ArchiveTable } from '../batch/archive-table.ts';
+import { DuckDb } from '../clients/duckdb.ts';
+import { connectAdmin, ensureTopics } from '../clients/kafka.ts';
+import { LocalObjectStore } from '../clients/object-store.ts';
+import { readConfig } from './config.ts';
+import { createLogger, readOptions, runMain, runUntilShutdown } from './main.ts';
+import { loadPipelines } from './pipelines.ts';
+
+await runMain(async () => {
+  readOptions('npm run archive', {});
+  const config = readConfig();
+  const logger = createLogger('archive', config.logLevel);
+  const pipelines = await loadPipelines(config.pipelineFiles);
+  const admin = await connectAdmin(config.kafkaBrokers, 'reckon-archive');
+  for (const pipeline of pipelines) await ensureTopics(admin, pipeline);
+  await admin.disconnect();
+  const store = new LocalObjectStore(config.lakeUrl);
+  const database = await DuckDb.open({
+    memoryLimit: '512MB',
+    threads: 1,
+    tempDirectory: join(config.home, 'tmp', `archive-${process.pid}`),
+  });
+
+  await runUntilShutdown(logger, 'archive', async (onFatal) => {
+    const archivers = await Promise.all(
+      pipelines.map((pipeline) =>
+        Archiver.start({
+          kafkaBrokers: config.kafkaBrokers,
+          pipeline,
+          archive: new ArchiveTable(store, pipeline),
+          database,
+          rollMs: config.archiveRollMs,
+          log: (event, message) => logger.info({ pipeline: pipeline.name, ...event }, message),
+          onFatal,
+        }),
+      ),
+    );
+    return async () => {
+      await Promise.all(archivers.map((archiver) => archiver.stop()));
+      database.close();
+    };
+  });
+});

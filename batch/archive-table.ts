@@ -1,0 +1,116 @@
+/**
+ * The archive of a pipeline: its `events` table and how far it reaches. Guarantee: every offset of a partition is in
+ * exactly one file, in offset order, because a file and the `txn` that covers its last offset are one commit, and a
+ * commit is made only where the last one ended.
+ */
+import { randomUUID } from 'node:crypto';
+import type { DuckDb } from '../clients/duckdb.ts';
+import type { ObjectStore } from '../clients/object-store.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import { toOffsetVector } from '../domain/offset-vector.ts';
+import type { OffsetVector } from '../domain/offset-vector.ts';
+import { DeltaTable } from './delta-log.ts';
+import type { Action, TableSnapshot } from './delta-log.ts';
+import { eventColumns } from './event-table.ts';
+import type { RowBuffer } from './event-table.ts';
+
+/** Rows of one partition, to follow offset `expectedOffset − 1`. */
+export interface ArchiveRange {
+  readonly partition: number;
+  /** The next offset that the archive must expect for this range to fit. */
+  readonly expectedOffset: number;
+  /** The offset after the range. */
+  readonly nextOffset: number;
+  /** Null where the range holds no record (it only moves the `txn` past deleted offsets). */
+  readonly rows: RowBuffer | null;
+}
+
+export class ArchiveTable {
+  readonly table: DeltaTable;
+  readonly #store: ObjectStore;
+  readonly #pipeline: Pipeline;
+
+  constructor(store: ObjectStore, pipeline: Pipeline) {
+    this.#store = store;
+    this.#pipeline = pipeline;
+    this.table = new DeltaTable(store, `${pipeline.name}/events`);
+  }
+
+  async create(nowMs: number): Promise<void> {
+    await this.table.create(eventColumns(this.#pipeline), nowMs);
+  }
+
+  /** How far the archive reaches in every partition that it has begun. */
+  async reached(): Promise<OffsetVector> {
+    const snapshot = await this.table.refresh();
+    const entries = [...snapshot.transactions].flatMap(([appId, version]) => {
+      const partition = this.#partitionOf(appId);
+      return partition === null ? [] : [[partition, version + 1] as const];
+    });
+    return toOffsetVector(entries);
+  }
+
+  /** The next offset that the archive expects, or null where it has not begun. */
+  async nextOffset(partition: number): Promise<number | null> {
+    return this.#nextOffset(await this.table.refresh(), partition);
+  }
+
+  /** The data files as of now, as what DuckDB opens. */
+  async files(): Promise<{ path: string; location: string }[]> {
+    const snapshot = await this.table.refresh();
+    return [...snapshot.files.keys()]
+      .sort()
+      .map((path) => ({ path, location: this.#store.location(`${this.table.root}/${path}`) }));
+  }
+
+  /**
+   * Writes ranges of several partitions as one version.
+   * @returns false when another archiver has moved one of the partitions on (nothing is committed then; the files
+   *   written so far are orphans, which vacuum deletes)
+   */
+  async append(database: DuckDb, ranges: readonly ArchiveRange[], nowMs: number): Promise<boolean> {
+    // 1. Data files, under names that no other writer can have; invisible until step 2.
+    const actions: Action[] = [
+      { commitInfo: { timestamp: nowMs, operation: 'WRITE', engineInfo: 'Reckon' } },
+    ];
+    for (const range of ranges) {
+      if (range.rows !== null) actions.push(await this.#writeFile(database, range, range.rows, nowMs));
+      actions.push({
+        txn: { appId: this.#appId(range.partition), version: range.nextOffset - 1, lastUpdated: nowMs },
+      });
+    }
+    // 2. Files and positions become visible together.
+    const version = await this.table.commit((snapshot) => {
+      const fits = ranges.every(({ partition, expectedOffset }) => {
+        const next = this.#nextOffset(snapshot, partition);
+        return next === null || next === expectedOffset;
+      });
+      return fits ? actions : null;
+    });
+    return version !== null;
+  }
+
+  async #writeFile(database: DuckDb, range: ArchiveRange, rows: RowBuffer, nowMs: number): Promise<Action> {
+    const path = `p${range.partition}/${rows.firstOffset}-${rows.lastOffset}-${randomUUID()}.parquet`;
+    const scratch = await this.#store.scratchFile();
+    const stats = await rows.writeParquet(database, scratch);
+    const size = await this.#store.adopt(scratch, `${this.table.root}/${path}`);
+    return { add: { path, partitionValues: {}, size, modificationTime: nowMs, dataChange: true, stats } };
+  }
+
+  #nextOffset(snapshot: TableSnapshot, partition: number): number | null {
+    const last = snapshot.transactions.get(this.#appId(partition));
+    return last === undefined ? null : last + 1;
+  }
+
+  #appId(partition: number): string {
+    return `reckon-archive-${this.#pipeline.name}-${partition}`;
+  }
+
+  #partitionOf(appId: string): number | null {
+    const prefix = `reckon-archive-${this.#pipeline.name}-`;
+    return appId.startsWith(prefix) && /^\d+$/.test(appId.slice(prefix.length))
+      ? Number(appId.slice(prefix.length))
+      : null;
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * The archiver: a second consumer group that copies every record of the topic into the lake. Guarantee: the lake, not
+ * Kafka, says where to read; buffers are bounded, and a partition that another archiver has moved on is read again from
+ * where the lake ends.
+ */
+import { connectAdmin, createConsumer, readOffsets, readUtf8 } from '../clients/kafka.ts';
+import type { Admin, Consumer, EachBatchPayload } from '../clients/kafka.ts';
+import type { DuckDb } from '../clients/duckdb.ts';
+import { createDecoder } from '../domain/decode.ts';
+import type { Decoder } from '../domain/decode.ts';
+import { ReckonError } from '../domain/errors.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import type { ArchiveRange, ArchiveTable } from './archive-table.ts';
+import { eventColumns, RowBuffer } from './event-table.ts';
+
+export interface ArchiverOptions {
+  readonly kafkaBrokers: string;
+  readonly pipeline: Pipeline;
+  readonly archive: ArchiveTable;
+  readonly database: DuckDb;
+  /** Oldest age of a row before its file is written. */
+  readonly rollMs: number;
+  readonly log: (event: Readonly<Record<string, unknown>>, message: string) => void;
+  /** Called once when the archiver cannot go on; the process should end. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** Bounds of what waits in memory for the next roll, over all partitions. */
+const bufferMaxRows = 200_000;
+const bufferMaxBytes = 96 << 20;
+
+/** One assigned partition. */
+interface Tail {
+  /** Where the lake ends. */
+  expectedOffset: number;
+  nextOffset: number;
+  rows: RowBuffer;
+}
+
+export class Archiver {
+  readonly #options: ArchiverOptions;
+  readonly #admin: Admin;
+  readonly #consumer: Consumer;
+  readonly #decode: Decoder;
+  readonly #tails = new Map<number, Tail>();
+  #generation = 0;
+  #assigned: readonly number[] = [];
+  #rolling: Promise<void> | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #stopped = false;
+
+  private constructor(options: ArchiverOptions, admin: Admin) {
+    const { pipeline } = options;
+    this.#options = options;
+    this.#admin = admin;
+    this.#decode = createDecoder(pipeline, readUtf8);
+    this.#consumer = createConsumer(
+      options.kafkaBrokers,
+      `reckon-archive-${pipeline.name}`,
+      `reckon-archive-${pipeline.name}`,
+    );
+  }
+
+  /** Joins the group and archives until `stop`. */
+  static async start(options: ArchiverOptions): Promise<Archiver> {
+    const admin = await connectAdmin(options.kafkaBrokers, `reckon-archive-${options.pipeline.name}`);
+    const archiver = new Archiver(options, admin);
+    await archiver.#run();
+    return archiver;
+  }
+
+  async #run(): Promise<void> {
+    const { topic } = this.#options.pipeline;
+    await this.#options.archive.create(Date.now());
+    const { GROUP_JOIN, CRASH } = this.#consumer.events;
+    this.#consumer.on(GROUP_JOIN, ({ payload }) => this.#assign(payload.memberAssignment[topic] ?? []));
+    this.#consumer.on(CRASH, ({ payload }) => this.#fatal(payload.error));
+    await this.#consumer.connect();
+    await this.#consumer.subscribe({ topics: [topic], fromBeginning: true });
+    await this.#consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      eachBatch: (payload) => this.#takeBatch(payload),
+    });
+    this.#timer = setInterval(() => void this.roll(), this.#options.rollMs);
+  }
+
+  /** Writes what waits, leaves the group, and closes the connections. */
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    await this.#consumer.stop();
+    await this.roll();
+    this.#stopped = true;
+    await this.#consumer.disconnect();
+    await this.#admin.disconnect();
+  }
+
+  /** Writes everything that waits as one version of the table; at most one roll at a time. */
+  roll(): Promise<void> {
+    this.#rolling ??= this.#write()
+      .catch((error: unknown) => this.#fatal(error))
+      .finally(() => {
+        this.#rolling = null;
+      });
+    return this.#rolling;
+  }
+
+  #assign(partitions: readonly number[]): void {
+    this.#options.log({ partitions }, 'partitions assigned');
+    this.#assigned = partitions;
+    void this.#begin(++this.#generation, partitions);
+  }
+
+  /** Reads where the lake ends and goes there; whatever was buffered before is dropped, and read again. */
+  async #begin(generation: number, partitions: readonly number[]): Promise<void> {
+    const { archive, pipeline } = this.#options;
+    this.#tails.clear();
+    if (partitions.length === 0) return;
+    this.#consumer.pause([{ topic: pipeline.topic, partitions: [...partitions] }]);
+    try {
+      const log = await readOffsets(this.#admin, pipeline.topic);
+      for (const partition of partitions) {
+        const range = log.find((offsets) => offsets.partition === partition);
+        if (range === undefined)
+          throw new ReckonError('unreachable', `Topic ${pipeline.topic} has no partition ${partition}.`);
+        const reached = await archive.nextOffset(partition);
+        if (generation !== this.#generation) return;
+        const next = reached ?? range.start;
+        if (next < range.start || next > range.end)
+          throw new ReckonError(
+            'log-truncated',
+            `Partition ${partition} of topic ${pipeline.topic} holds offsets ${range.start} to ${range.end}, and the lake reaches ${next}.`,
+            'Records were deleted before they were archived, or the topic was recreated: restore it, or give the pipeline a new name.',
+          );
+        // Where the log begins above 0 and nothing is archived, say so in the lake: the archive covers what is gone.
+        if (reached === null && range.start > 0) await this.#moveTo(partition, range.start);
+        this.#tails.set(partition, { expectedOffset: next, nextOffset: next, rows: this.#newRows() });
+        this.#consumer.seek({ topic: pipeline.topic, partition, offset: String(next) });
+        this.#consumer.resume([{ topic: pipeline.topic, partitions: [partition] }]);
+      }
+    } catch (error) {
+      if (generation === this.#generation) this.#fatal(error);
+    }
+  }
+
+  async #moveTo(partition: number, nextOffset: number): Promise<void> {
+    const range = { partition, expectedOffset: nextOffset, nextOffset, rows: null };
+    await this.#options.archive.append(this.#options.database, [range], Date.now());
+  }
+
+  async #takeBatch(payload: EachBatchPayload): Promise<void> {
+    const { batch } = payload;
+    const tail = this.#tails.get(batch.partition);
+    const last = batch.messages.at(-1);
+    if (tail === undefined || last === undefined || payload.isStale() || !payload.isRunning()) return;
+    for (const message of batch.messages) {
+      const offset = Number(message.offset);
+      if (offset < tail.nextOffset) continue;
+      const record = {
+        partition: batch.partition,
+        offset,
+        timestampMs: Number(message.timestamp),
+        key: message.key,
+        value: message.value,
+      };
+      tail.rows.add(record, this.#decode(record));
+      tail.nextOffset = offset + 1;
+    }
+    payload.resolveOffset(last.offset);
+    if (this.#isFull()) await this.roll();
+    await payload.heartbeat();
+  }
+
+  async #write(): Promise<void> {
+    const { archive, database, log } = this.#options;
+    const ranges: ArchiveRange[] = [];
+    for (const [partition, tail] of this.#tails) {
+      if (tail.rows.rows === 0) continue;
+      ranges.push({
+        partition,
+        expectedOffset: tail.expectedOffset,
+        nextOffset: tail.nextOffset,
+        rows: tail.rows,
+      });
+      tail.expectedOffset = tail.nextOffset;
+      tail.rows = this.#newRows();
+    }
+    if (ranges.length === 0) return;
+    const committed = await archive.append(database, ranges, Date.now());
+    const rows = ranges.reduce((sum, range) => sum + (range.rows?.rows ?? 0), 0);
+    if (committed) {
+      log({ rows, files: ranges.length }, 'archived');
+      return;
+    }
+    log(
+      { partitions: ranges.map(({ partition }) => partition) },
+      'another archiver was faster; reading again from where the lake ends',
+    );
+    await this.#begin(++this.#generation, this.#assigned);
+  }
+
+  #isFull(): boolean {
+    let rows = 0;
+    let bytes = 0;
+    for (const tail of this.#tails.values()) {
+      rows += tail.rows.rows;
+      bytes += tail.rows.bytes;
+    }
+    return rows >= bufferMaxRows || bytes >= bufferMaxBytes;
+  }
+
+  #newRows(): RowBuffer {
+    return new RowBuffer(eventColumns(this.#options.pipeline));
+  }
+
+  #fatal(error: unknown): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#options.onFatal(error);
+  }
+}

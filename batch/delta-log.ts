@@ -1,0 +1,157 @@
+/**
+ * The log of a Delta table (the open protocol of delta.io: reader version 1, writer version 2). Guarantee: a version is
+ * written once, whole, by put-if-absent; data files and the `txn` that says how far they reach are in the same version,
+ * so a crash at any step leaves neither a gap nor a double.
+ * Source of the formats: the Delta transaction log protocol, sections "Actions" and "Per-file statistics".
+ */
+import { randomUUID } from 'node:crypto';
+import type { ObjectStore } from '../clients/object-store.ts';
+import { ReckonError } from '../domain/errors.ts';
+
+export interface DeltaColumn {
+  readonly name: string;
+  /** Delta's names: integer, long, double, boolean, string, binary, timestamp, decimal(p,s). */
+  readonly type: string;
+  readonly nullable: boolean;
+}
+
+export interface AddFile {
+  readonly path: string;
+  readonly partitionValues: Readonly<Record<string, string>>;
+  readonly size: number;
+  readonly modificationTime: number;
+  readonly dataChange: boolean;
+  /** JSON text: numRecords, minValues, maxValues, nullCount. */
+  readonly stats?: string;
+}
+
+/** How far an application has written: here, the last archived offset of a partition. */
+export interface Transaction {
+  readonly appId: string;
+  readonly version: number;
+}
+
+export type Action =
+  | { readonly add: AddFile }
+  | { readonly txn: Transaction & { readonly lastUpdated: number } }
+  | { readonly protocol: { readonly minReaderVersion: number; readonly minWriterVersion: number } }
+  | { readonly metaData: Readonly<Record<string, unknown>> }
+  | { readonly commitInfo: Readonly<Record<string, unknown>> };
+
+/** The table as of a version. */
+export interface TableSnapshot {
+  readonly version: number;
+  readonly files: ReadonlyMap<string, AddFile>;
+  readonly transactions: ReadonlyMap<string, number>;
+}
+
+export class DeltaTable {
+  readonly root: string;
+  readonly #store: ObjectStore;
+  #snapshot: TableSnapshot = { version: -1, files: new Map(), transactions: new Map() };
+
+  /** @param root folder of the table in the store, such as `flights/events` */
+  constructor(store: ObjectStore, root: string) {
+    this.#store = store;
+    this.root = root;
+  }
+
+  /** Creates the table (version 0) unless it exists. */
+  async create(columns: readonly DeltaColumn[], nowMs: number): Promise<void> {
+    await this.refresh();
+    if (this.#snapshot.version >= 0) return;
+    const actions: Action[] = [
+      { commitInfo: { timestamp: nowMs, operation: 'CREATE TABLE', engineInfo: 'Reckon' } },
+      { protocol: { minReaderVersion: 1, minWriterVersion: 2 } },
+      {
+        metaData: {
+          id: randomUUID(),
+          format: { provider: 'parquet', options: {} },
+          schemaString: schemaString(columns),
+          partitionColumns: [],
+          configuration: {},
+          createdTime: nowMs,
+        },
+      },
+    ];
+    await this.#store.putIfAbsent(this.#versionPath(0), encode(actions));
+    await this.refresh();
+  }
+
+  /** Reads the versions that are new since the last call. @returns the newest snapshot; version −1 = no table */
+  async refresh(): Promise<TableSnapshot> {
+    for (;;) {
+      const version = this.#snapshot.version + 1;
+      const bytes = await this.#store.get(this.#versionPath(version));
+      if (bytes === null) return this.#snapshot;
+      this.#snapshot = apply(this.#snapshot, version, decode(bytes, this.#versionPath(version)));
+    }
+  }
+
+  /**
+   * Writes the next version, built from the newest snapshot; built again when another writer was faster.
+   * @param build returns the actions, or null to give up (someone else has done it, or the writer is fenced)
+   * @returns the version, or null when `build` gave up
+   */
+  async commit(build: (snapshot: TableSnapshot) => readonly Action[] | null): Promise<number | null> {
+    for (;;) {
+      const snapshot = await this.refresh();
+      const actions = build(snapshot);
+      if (actions === null) return null;
+      const version = snapshot.version + 1;
+      if (await this.#store.putIfAbsent(this.#versionPath(version), encode(actions))) {
+        await this.refresh();
+        return version;
+      }
+    }
+  }
+
+  #versionPath(version: number): string {
+    return `${this.root}/_delta_log/${String(version).padStart(20, '0')}.json`;
+  }
+}
+
+function apply(snapshot: TableSnapshot, version: number, actions: readonly ParsedAction[]): TableSnapshot {
+  const files = new Map(snapshot.files);
+  const transactions = new Map(snapshot.transactions);
+  for (const { add, remove, txn } of actions) {
+    if (add !== undefined) files.set(add.path, add);
+    if (remove !== undefined) files.delete(remove.path);
+    if (txn !== undefined) transactions.set(txn.appId, txn.version);
+  }
+  return { version, files, transactions };
+}
+
+/** The actions that change a snapshot; others are kept in the log and not looked at. */
+interface ParsedAction {
+  readonly add?: AddFile;
+  readonly remove?: { readonly path: string };
+  readonly txn?: Transaction;
+}
+
+function encode(actions: readonly Action[]): Uint8Array {
+  return Buffer.from(actions.map((action) => `${JSON.stringify(action)}\n`).join(''));
+}
+
+function decode(bytes: Uint8Array, path: string): ParsedAction[] {
+  const lines = Buffer.from(bytes).toString('utf8').split('\n');
+  try {
+    return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as ParsedAction);
+  } catch (cause) {
+    throw new ReckonError(
+      'corrupt-lake',
+      `${path} of the lake is not valid JSON.`,
+      'Restore it from a copy of the lake.',
+      {
+        cause,
+      },
+    );
+  }
+}
+
+function schemaString(columns: readonly DeltaColumn[]): string {
+  return JSON.stringify({
+    type: 'struct',
+    fields: columns.map(({ name, type, nullable }) => ({ name, type, nullable, metadata: {} })),
+  });
+}
