@@ -144,23 +144,24 @@ export class SpeedLayer {
     }
   }
 
-  async #takeBatch({ batch, resolveOffset, heartbeat, isRunning, isStale }: EachBatchPayload): Promise<void> {
+  async #takeBatch(payload: EachBatchPayload): Promise<void> {
+    const { batch } = payload;
     const owned = this.#partitions.get(batch.partition);
     const last = batch.messages.at(-1);
     if (owned === undefined || last === undefined) return;
     const generation = this.#generation;
-    const wanted = () => isRunning() && !isStale() && generation === this.#generation;
+    const wanted = () => payload.isRunning() && !payload.isStale() && generation === this.#generation;
     if (!wanted()) return;
     try {
       await owned.take(
         batch.messages.map((message) => toRecord(batch.partition, message)),
         wanted,
       );
-      if (wanted()) resolveOffset(last.offset);
+      if (wanted()) payload.resolveOffset(last.offset);
     } catch (error) {
       this.#handle(batch.partition, owned, error);
     }
-    await heartbeat();
+    await payload.heartbeat();
   }
 
   /** Between batches: commits what waits, and tells Kafka the offsets. */

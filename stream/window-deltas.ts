@@ -125,7 +125,7 @@ function groupOf(aggregate: Aggregate, values: readonly Value[]): Value {
 
 function valueText(value: Value, field: Field | undefined): string | null {
   if (value === null) return null;
-  return field?.type === 'decimal' ? formatScaled(BigInt(value as number), field.scale) : String(value);
+  return field?.type === 'decimal' ? formatScaled(BigInt(value), field.scale) : String(value);
 }
 
 function operationOf(kind: SlotKind): Operation['kind'] {

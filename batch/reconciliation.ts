@@ -1,0 +1,222 @@
+/**
+ * Compares the speed layer's snapshot with the recomputation of the lake at the same offset vector. Guarantee: every cell
+ * of either side is looked at; a cell that one side lacks is a difference; the report is a function of the two sides.
+ */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { quoteIdentifier as identifier, quoteLiteral as literal, quotePath } from '../clients/duckdb.ts';
+import type { DuckDb, Row } from '../clients/duckdb.ts';
+import type { Aggregate } from '../domain/aggregate.ts';
+import type { SpeedSnapshot } from '../domain/contracts.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import { differencesMax } from '../domain/report.ts';
+import type { Accounting, AccountingRow, AggregateComparison, Difference, Report } from '../domain/report.ts';
+import { countersFileOf } from '../domain/speed-snapshot.ts';
+import type { SnapshotPartition } from '../domain/speed-snapshot.ts';
+import type { ArchiveTable } from './archive-table.ts';
+import { accountingSql, aggregateSql, classifiedSql, deadByReasonSql, maxEventTimeSql } from './recompute.ts';
+
+/** @param database used by this comparison alone: it holds the tables `classified`, `frontier` and `speed` meanwhile */
+export async function compareLayers(
+  database: DuckDb,
+  archive: ArchiveTable,
+  pipeline: Pipeline,
+  snapshot: SpeedSnapshot,
+): Promise<Report> {
+  const { partitions } = JSON.parse(await readFile(countersFileOf(snapshot.path), 'utf8')) as {
+    partitions: SnapshotPartition[];
+  };
+  const files = await archive.files();
+  const ranges = partitions.map(({ partition, baseOffset, nextOffset }) => ({
+    partition,
+    fromOffset: baseOffset,
+    nextOffset,
+  }));
+  const classified =
+    files.length === 0
+      ? null
+      : classifiedSql(
+          pipeline,
+          files.map(({ location }) => location),
+          ranges,
+        );
+  await database.run(
+    `CREATE OR REPLACE TEMP TABLE classified AS ${classified ?? emptyClassifiedSql(pipeline)}`,
+  );
+  await database.run(`CREATE OR REPLACE TEMP TABLE frontier AS ${maxEventTimeSql}`);
+  await database.run(
+    `CREATE OR REPLACE TEMP TABLE speed AS SELECT aggregate, "partition" AS _partition, window_ms,
+       from_json(grp, '["VARCHAR"]') AS grp, slot, "value"::HUGEINT AS "value"
+     FROM read_parquet(${quotePath(snapshot.path)})`,
+  );
+
+  const comparisons: AggregateComparison[] = [];
+  const differences: Difference[] = [];
+  const accounting: AccountingRow[] = [];
+  for (const aggregate of pipeline.aggregates) {
+    await joinLayers(database, pipeline, aggregate, snapshot.scope === 'closed');
+    comparisons.push(await summarize(database, aggregate));
+    differences.push(...(await listDifferences(database, aggregate)));
+    accounting.push(...(await account(database, pipeline, aggregate, partitions)));
+  }
+  const dead = await database.query(deadByReasonSql);
+  const deadByReason = Object.fromEntries(
+    dead.map(({ reason, records }) => [reason as string, String(records)]),
+  );
+  const differencesTotal = comparisons.reduce((sum, { different }) => sum + different, 0);
+  const unexplained = differencesTotal + accounting.filter(({ holds }) => !holds).length;
+  const records = partitions.reduce((sum, { counters }) => sum + BigInt(counters['consumed'] ?? '0'), 0n);
+  const body = {
+    pipeline: pipeline.name,
+    scope: snapshot.scope,
+    verdict: unexplained === 0 ? ('exact' as const) : ('unexplained' as const),
+    vector: snapshot.vector,
+    records: records.toString(),
+    windowsCompared: comparisons.reduce((sum, { windowsCompared }) => sum + windowsCompared, 0),
+    groupsCompared: comparisons.reduce((sum, { groupsCompared }) => sum + groupsCompared, 0),
+    unexplained,
+    aggregates: comparisons,
+    accounting,
+    deadByReason,
+    differences: differences.slice(0, differencesMax),
+    differencesTotal,
+    sql: [
+      {
+        aggregate: '(every record)',
+        sql: `CREATE TABLE classified AS\n${classified ?? '-- the lake is empty'}`,
+      },
+      ...pipeline.aggregates.map((aggregate) => ({
+        aggregate: aggregate.name,
+        sql: aggregateSql(pipeline, aggregate),
+      })),
+    ],
+    files: files.map(({ path }) => path),
+  };
+  const id = createHash('sha256').update(JSON.stringify(body)).digest('hex').slice(0, 16);
+  return { id, ...body };
+}
+
+/** Both sides cell by cell, in table `joined`: _partition, window_ms, grp, slot, speed, batch. */
+async function joinLayers(
+  database: DuckDb,
+  pipeline: Pipeline,
+  aggregate: Aggregate,
+  closedOnly: boolean,
+): Promise<void> {
+  const pairs = aggregate.slots.map(({ key }) => `{slot: ${literal(key)}, "value": ${identifier(key)}}`);
+  const { sizeMs } = aggregate.window;
+  // The windows that no record can change any more, by the same rule as on the speed side.
+  const closed = closedOnly
+    ? `WHERE window_ms + ${sizeMs} + ${aggregate.allowedLatenessMs} <= (SELECT max_ms FROM frontier f WHERE f._partition = cells._partition) - ${pipeline.outOfOrderMs}`
+    : '';
+  await database.run(`CREATE OR REPLACE TEMP TABLE joined AS
+    WITH cells AS (${aggregateSql(pipeline, aggregate)}),
+    slots AS (SELECT _partition, window_ms, grp, unnest([${pairs.join(', ')}], recursive := true) FROM cells ${closed}),
+    batch AS (SELECT * FROM slots WHERE "value" IS NOT NULL),
+    speed_cells AS (SELECT _partition, window_ms, grp, slot, "value" FROM speed WHERE aggregate = ${literal(aggregate.name)})
+    SELECT _partition, window_ms, grp, slot, speed_cells."value" AS speed, batch."value" AS batch
+    FROM speed_cells FULL OUTER JOIN batch USING (_partition, window_ms, grp, slot)`);
+}
+
+async function summarize(database: DuckDb, aggregate: Aggregate): Promise<AggregateComparison> {
+  const [row = {}] =
+    await database.query(`SELECT count(DISTINCT window_ms) AS windows, count(DISTINCT (window_ms, grp)) AS grps,
+    count(*) FILTER (speed IS NOT DISTINCT FROM batch) AS matched, count(*) FILTER (speed IS DISTINCT FROM batch) AS different FROM joined`);
+  return {
+    aggregate: aggregate.name,
+    windowsCompared: Number(row['windows']),
+    groupsCompared: Number(row['grps']),
+    matched: Number(row['matched']),
+    different: Number(row['different']),
+  };
+}
+
+async function listDifferences(database: DuckDb, aggregate: Aggregate): Promise<Difference[]> {
+  const rows =
+    await database.query(`SELECT _partition, window_ms, to_json(grp)::VARCHAR AS grp, slot, speed, batch FROM joined
+    WHERE speed IS DISTINCT FROM batch ORDER BY _partition, window_ms, grp, slot LIMIT ${differencesMax}`);
+  return rows.map((row) => ({
+    aggregate: aggregate.name,
+    partition: Number(row['_partition']),
+    windowStart: new Date(Number(row['window_ms'])).toISOString(),
+    group: row['grp'] as string,
+    slot: row['slot'] as string,
+    speed: textOf(row['speed']),
+    batch: textOf(row['batch']),
+    class: classOf(row),
+  }));
+}
+
+/** Rows can only be missing or too many; which of it another slot shows cannot be told from its value alone. */
+function classOf(row: Row): Difference['class'] {
+  const speed = (row['speed'] ?? 0n) as bigint;
+  const batch = (row['batch'] ?? 0n) as bigint;
+  if (row['slot'] !== 'rows') return 'unexplained';
+  return speed < batch ? 'missing-in-speed' : 'overcounted-in-speed';
+}
+
+async function account(
+  database: DuckDb,
+  pipeline: Pipeline,
+  aggregate: Aggregate,
+  partitions: readonly SnapshotPartition[],
+): Promise<AccountingRow[]> {
+  const rows = await database.query(accountingSql(pipeline, aggregate));
+  return partitions.map(({ partition, baseOffset, nextOffset, counters }) => {
+    const row = rows.find((candidate) => Number(candidate['_partition']) === partition) ?? {};
+    const term = (name: keyof Accounting) => String(row[name] ?? 0n);
+    const counter = (name: string) => counters[name] ?? '0';
+    const dead = Object.entries(counters)
+      .filter(([name]) => name.startsWith('dead:'))
+      .reduce((sum, [, value]) => sum + BigInt(value), 0n);
+    const speed: Accounting = {
+      consumed: counter('consumed'),
+      counted: counter(`counted:${aggregate.name}`),
+      filtered: counter(`filtered:${aggregate.name}`),
+      duplicate: counter('duplicate'),
+      late: counter(`late:${aggregate.name}`),
+      dead: dead.toString(),
+    };
+    const batch: Accounting = {
+      consumed: term('consumed'),
+      counted: term('counted'),
+      filtered: term('filtered'),
+      duplicate: term('duplicate'),
+      late: term('late'),
+      dead: term('dead'),
+    };
+    const offsetSpan = String(nextOffset - baseOffset);
+    const offsetGaps = counter('gaps');
+    const spans = BigInt(speed.consumed) + BigInt(offsetGaps) === BigInt(offsetSpan);
+    const agree = Object.entries(speed).every(([name, value]) => batch[name as keyof Accounting] === value);
+    const holds = spans && agree && identityHolds(speed);
+    return { aggregate: aggregate.name, partition, offsetSpan, offsetGaps, speed, batch, holds };
+  });
+}
+
+function identityHolds({ consumed, counted, filtered, duplicate, late, dead }: Accounting): boolean {
+  return (
+    BigInt(consumed) ===
+    [counted, filtered, duplicate, late, dead].reduce((sum, term) => sum + BigInt(term), 0n)
+  );
+}
+
+/** A lake without files still has the relation's shape. */
+function emptyClassifiedSql(pipeline: Pipeline): string {
+  const types = {
+    string: 'VARCHAR',
+    json: 'VARCHAR',
+    boolean: 'BOOLEAN',
+    number: 'DOUBLE',
+    integer: 'BIGINT',
+    decimal: 'DECIMAL(18,0)',
+  };
+  const fields = pipeline.fields
+    .map(({ column, type }) => `, NULL::${types[type]} AS ${identifier(column)}`)
+    .join('');
+  return `SELECT 0 AS _partition, 0::BIGINT AS _offset, NULL::VARCHAR AS _rejected, 0::BIGINT AS time_ms, 0::BIGINT AS watermark_ms${fields}, false AS duplicate WHERE false`;
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === 'bigint' ? value.toString() : null;
+}

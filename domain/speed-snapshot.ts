@@ -1,0 +1,19 @@
+/**
+ * What the speed layer hands to a reconciliation: counters and offsets in a JSON file, cells in a Parquet file beside it.
+ * Guarantee: all of it is the state at one offset vector.
+ */
+
+/** One partition of the snapshot. */
+export interface SnapshotPartition {
+  readonly partition: number;
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly maxEventTimeMs: number | null;
+  /** `consumed`, `gaps`, `duplicate`, `dead:<reason>`, `counted:<aggregate>`, ... */
+  readonly counters: Readonly<Record<string, string>>;
+}
+
+/** Name of the JSON file that belongs to a snapshot's Parquet file. */
+export function countersFileOf(parquetFile: string): string {
+  return parquetFile.replace(/\.parquet$/, '.json');
+}

@@ -1,0 +1,131 @@
+/**
+ * Reads the speed layer's state with its offset vector, while events flow. Guarantee: what is written is the state at
+ * exactly that vector. Open windows are read together with the vector by one script; closed ones cannot change any more
+ * (every later record is late for them), so they may be read after it, in portions.
+ */
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { quoteLiteral } from '../clients/duckdb.ts';
+import type { DuckDb, DuckDBValue } from '../clients/duckdb.ts';
+import type { SpeedSnapshot } from '../domain/contracts.ts';
+import { toOffsetVector } from '../domain/offset-vector.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import type { ReconciliationScope } from '../domain/report.ts';
+import { countersFileOf } from '../domain/speed-snapshot.ts';
+import type { SnapshotPartition } from '../domain/speed-snapshot.ts';
+import { noEventTime } from '../domain/watermark.ts';
+import { parseWindowField, parseWindowMember } from './keys.ts';
+import type { PartitionSnapshot, StateStore } from './state-store.ts';
+
+export interface SnapshotDeps {
+  readonly store: StateStore;
+  readonly database: DuckDb;
+  /** How many partitions the topic has. */
+  readonly partitions: number;
+  /** Folder that keeps the newest snapshots. */
+  readonly folder: string;
+}
+
+/** Windows read in one round trip. */
+const windowsPerRead = 200;
+/** Cells staged before they go to DuckDB. */
+const cellsPerAppend = 50_000;
+/** Files of older snapshots that stay, two a snapshot. */
+const filesKept = 20;
+
+export async function snapshotSpeed(
+  deps: SnapshotDeps,
+  pipeline: Pipeline,
+  scope: ReconciliationScope,
+  runId: string,
+): Promise<SpeedSnapshot> {
+  const cells = new CellTable(deps.database, `speed_${runId.replaceAll(/[^a-zA-Z0-9]/g, '_')}`);
+  await cells.create();
+  const partitions: SnapshotPartition[] = [];
+  for (let partition = 0; partition < deps.partitions; partition++) {
+    const snapshot = await deps.store.snapshot(partition, scope === 'all');
+    if (snapshot === null) continue;
+    partitions.push(describe(snapshot));
+    for (const { member, cells: open } of snapshot.open) await cells.add(partition, member, open);
+    for (let first = 0; first < snapshot.closed.length; first += windowsPerRead) {
+      const members = snapshot.closed.slice(first, first + windowsPerRead);
+      const windows = await deps.store.readWindows(partition, members);
+      for (const [i, member] of members.entries()) await cells.add(partition, member, windows[i] ?? {});
+    }
+  }
+  const path = join(deps.folder, `${runId}.parquet`);
+  await mkdir(deps.folder, { recursive: true });
+  await cells.write(path);
+  await writeFile(countersFileOf(path), `${JSON.stringify({ partitions }, null, 1)}\n`);
+  await forgetOldSnapshots(deps.folder);
+  const vector = toOffsetVector(partitions.map(({ partition, nextOffset }) => [partition, nextOffset]));
+  return { pipeline: pipeline.name, scope, vector, path };
+}
+
+function describe({ partition, state }: PartitionSnapshot): SnapshotPartition {
+  const { position, baseOffset, counters } = state;
+  return {
+    partition,
+    baseOffset,
+    nextOffset: position.nextOffset,
+    maxEventTimeMs: position.maxEventTimeMs === noEventTime ? null : position.maxEventTimeMs,
+    counters: Object.fromEntries([...counters].map(([name, value]) => [name, String(value)])),
+  };
+}
+
+/** Cells on their way to Parquet: aggregate, partition, window start (ms), group (JSON), slot, value. */
+class CellTable {
+  readonly #database: DuckDb;
+  readonly #table: string;
+  #columns: DuckDBValue[][] = [[], [], [], [], [], []];
+
+  constructor(database: DuckDb, table: string) {
+    this.#database = database;
+    this.#table = table;
+  }
+
+  async create(): Promise<void> {
+    await this.#database.run(
+      `CREATE OR REPLACE TEMP TABLE ${this.#table} (aggregate VARCHAR, "partition" DOUBLE, window_ms DOUBLE, grp VARCHAR, slot VARCHAR, "value" VARCHAR)`,
+    );
+  }
+
+  async add(partition: number, member: string, window: Readonly<Record<string, string>>): Promise<void> {
+    const { aggregate, startMs } = parseWindowMember(member);
+    for (const [field, value] of Object.entries(window)) {
+      const { slot, group } = parseWindowField(field);
+      [aggregate, partition, startMs, group, slot, value].forEach((cell, i) => this.#columns[i]?.push(cell));
+    }
+    if ((this.#columns[0]?.length ?? 0) >= cellsPerAppend) await this.#append();
+  }
+
+  /** Ends the table: what it held is in the file, whole or not at all. */
+  async write(path: string): Promise<void> {
+    await this.#append();
+    const scratch = `${path}.${process.pid}.tmp`;
+    await this.#database.run(
+      `COPY (SELECT aggregate, "partition"::INTEGER AS "partition", window_ms::BIGINT AS window_ms, grp, slot, "value"::BIGINT AS "value" FROM ${this.#table}) TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd)`,
+    );
+    await this.#database.run(`DROP TABLE ${this.#table}`);
+    await mkdir(dirname(path), { recursive: true });
+    await rename(scratch, path);
+  }
+
+  async #append(): Promise<void> {
+    if (this.#columns[0]?.length === 0) return;
+    await this.#database.append(this.#table, this.#columns);
+    this.#columns = [[], [], [], [], [], []];
+  }
+}
+
+/** Snapshots are evidence for the newest reports only; names begin with nothing that orders them, so age decides. */
+async function forgetOldSnapshots(folder: string): Promise<void> {
+  const files = await Promise.all(
+    (await readdir(folder)).map(async (name) => ({
+      name,
+      modifiedMs: (await stat(join(folder, name))).mtimeMs,
+    })),
+  );
+  files.sort((a, b) => b.modifiedMs - a.modifiedMs);
+  await Promise.all(files.slice(filesKept).map(({ name }) => rm(join(folder, name), { force: true })));
+}
