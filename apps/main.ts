@@ -28,7 +28,7 @@ export function readOptions(
     }
     return { values: values as Options, positionals };
   } catch (cause) {
-    const message = (cause as Error).message.split('. ')[0] ?? '';
+    const message = (cause as Error).message.split(/\.\s/)[0] ?? '';
     throw new ReckonError('invalid-input', `${message}.`, `Usage: ${usage}`, { cause });
   }
 }

@@ -120,6 +120,11 @@ export class DuckDb {
     appender.closeSync();
   }
 
+  /** Makes the statement that runs now fail, from outside: what a cancelled activity needs. */
+  interrupt(): void {
+    this.#connection.interrupt();
+  }
+
   close(): void {
     this.#connection.closeSync();
     this.#instance.closeSync();

@@ -24,20 +24,20 @@ export interface ProducedMessage {
 }
 
 /** @param brokers `host:port`, several separated by commas. */
-export function createKafka(brokers: string, clientId: string): Kafka {
+export function createKafka(brokers: string, clientId: string, retries = 8): Kafka {
   return new Kafka({
     clientId,
     brokers: brokers.split(',').map((broker) => broker.trim()),
     connectionTimeout: 3_000,
     requestTimeout: 30_000,
-    retry: { initialRetryTime: 200, retries: 8, maxRetryTime: 5_000 },
+    retry: { initialRetryTime: 200, retries, maxRetryTime: 5_000 },
     logLevel: logLevel.NOTHING,
   });
 }
 
-/** @throws ReckonError `unreachable` when no broker answers. */
+/** @throws ReckonError `unreachable` when no broker answers (within about 10 s). */
 export async function connectAdmin(brokers: string, clientId: string): Promise<Admin> {
-  const kafka = createKafka(brokers, clientId);
+  const kafka = createKafka(brokers, clientId, 2);
   const admin = kafka.admin({ retry: { retries: 1 } });
   try {
     await admin.connect();
