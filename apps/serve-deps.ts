@@ -1,7 +1,10 @@
-/** Plugs the live status into the API. Temporary: the lead reads Redis and Kafka here. */
-import { ReckonError } from '../domain/errors.ts';
+/** Plugs the live status into the API. Guarantee: reads only. */
+import { connectAdmin } from '../clients/kafka.ts';
+import { connectRedis } from '../clients/redis.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { ReadStatus } from '../domain/status.ts';
+import { readPipelineStatus } from '../serving/status.ts';
+import { StateStore } from '../stream/state-store.ts';
 import type { Config } from './config.ts';
 
 export interface ServeDeps {
@@ -9,9 +12,19 @@ export interface ServeDeps {
   readonly close: () => Promise<void>;
 }
 
-export async function createServeDeps(_config: Config, _pipelines: readonly Pipeline[]): Promise<ServeDeps> {
+/** @throws ReckonError `unreachable` when Kafka or Redis does not answer */
+export async function createServeDeps(config: Config, pipelines: readonly Pipeline[]): Promise<ServeDeps> {
+  const admin = await connectAdmin(config.kafkaBrokers, 'reckon-serve');
+  const redis = await connectRedis(config.redisUrl);
+  const stores = pipelines.map((pipeline) => new StateStore(redis, pipeline));
   return {
-    readStatus: () => Promise.reject(new ReckonError('unreachable', 'The live status is not wired yet.')),
-    close: () => Promise.resolve(),
+    readStatus: () =>
+      Promise.all(
+        pipelines.map((pipeline, i) => readPipelineStatus(admin, stores[i] as StateStore, pipeline)),
+      ),
+    close: async () => {
+      redis.disconnect();
+      await admin.disconnect();
+    },
   };
 }

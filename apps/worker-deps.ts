@@ -1,16 +1,71 @@
-/** Plugs the layers into the worker's activities. Temporary: the lead wires `stream/` and `batch/` here. */
+/**
+ * Plugs the layers into the worker's activities. Guarantee: every call has a DuckDB of its own, bounded in memory, which a
+ * cancellation interrupts; connections to Kafka and Redis are shared.
+ */
+import { join } from 'node:path';
 import type { ReconciliationDeps } from '../activities/reconciliation.ts';
-import { ReckonError } from '../domain/errors.ts';
+import { ArchiveTable } from '../batch/archive-table.ts';
+import { compareLayers } from '../batch/reconciliation.ts';
+import { createReportStore } from '../batch/report-store.ts';
+import { DuckDb } from '../clients/duckdb.ts';
+import { connectAdmin, readOffsets } from '../clients/kafka.ts';
+import { LocalObjectStore } from '../clients/object-store.ts';
+import { connectRedis } from '../clients/redis.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
+import { snapshotSpeed } from '../stream/snapshot.ts';
+import { StateStore } from '../stream/state-store.ts';
 import type { Config } from './config.ts';
 
 export interface WorkerDeps extends ReconciliationDeps {
   readonly close: () => Promise<void>;
 }
 
-export async function createWorkerDeps(
-  _config: Config,
-  _pipelines: readonly Pipeline[],
-): Promise<WorkerDeps> {
-  throw new ReckonError('internal', 'createWorkerDeps is not wired yet');
+/** What one recomputation may hold in memory; the rest spills to the temporary folder. */
+const memoryLimit = '1GB';
+
+/** @throws ReckonError `unreachable` when Kafka or Redis does not answer */
+export async function createWorkerDeps(config: Config, pipelines: readonly Pipeline[]): Promise<WorkerDeps> {
+  const admin = await connectAdmin(config.kafkaBrokers, 'reckon-worker');
+  const redis = await connectRedis(config.redisUrl);
+  const store = new LocalObjectStore(config.lakeUrl);
+  const archives = new Map(
+    pipelines.map(({ name }, i) => [name, new ArchiveTable(store, pipelines[i] as Pipeline)]),
+  );
+  const archiveOf = ({ name }: Pipeline) => archives.get(name) as ArchiveTable;
+
+  const withDatabase = async <T>(signal: AbortSignal, work: (database: DuckDb) => Promise<T>): Promise<T> => {
+    const tempDirectory = join(config.home, 'tmp', `worker-${process.pid}`);
+    const database = await DuckDb.open({ memoryLimit, threads: 2, tempDirectory });
+    const interrupt = () => database.interrupt();
+    signal.addEventListener('abort', interrupt);
+    try {
+      return await work(database);
+    } finally {
+      signal.removeEventListener('abort', interrupt);
+      database.close();
+    }
+  };
+
+  return {
+    pipelines,
+    reports: createReportStore(config.reportsDir),
+    archivedVector: (pipeline) => archiveOf(pipeline).reached(),
+    snapshotSpeed: (pipeline, scope, runId, signal) =>
+      withDatabase(signal, async (database) => {
+        const partitions = (await readOffsets(admin, pipeline.topic)).length;
+        const folder = join(config.lakeUrl, pipeline.name, 'snapshots');
+        return snapshotSpeed(
+          { store: new StateStore(redis, pipeline), database, partitions, folder },
+          pipeline,
+          scope,
+          runId,
+        );
+      }),
+    compareLayers: (pipeline, snapshot, signal) =>
+      withDatabase(signal, (database) => compareLayers(database, archiveOf(pipeline), pipeline, snapshot)),
+    close: async () => {
+      redis.disconnect();
+      await admin.disconnect();
+    },
+  };
 }
