@@ -2,11 +2,11 @@
  * Where everything is: read from the environment once, at the start of a process. Guarantee: an endpoint comes from its
  * environment variable, else from the local stack that runs (`.reckon/stack.json`), else from the usual port.
  */
-import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { ReckonError } from '../domain/errors.ts';
+import { readStackState } from '../scripts/stack/state.ts';
 
 export const projectRoot = join(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -114,16 +114,14 @@ export function toEnvironment(config: Config): Record<string, string> {
   };
 }
 
-interface StackEndpoints {
-  readonly kafkaBrokers?: string;
-  readonly redisUrl?: string;
-  readonly temporalAddress?: string;
-  readonly temporalUiUrl?: string | null;
-}
-
-function readStackEndpoints(home: string): StackEndpoints {
-  const file = join(home, 'stack.json');
-  if (!existsSync(file)) return {};
-  const state = JSON.parse(readFileSync(file, 'utf8')) as { endpoints?: StackEndpoints };
-  return state.endpoints ?? {};
+/** Endpoints of the stack that `npm run stack -- up` started, as far as there are any. */
+function readStackEndpoints(home: string) {
+  const servers = readStackState(home)?.servers ?? [];
+  const server = (name: string) => servers.find((candidate) => candidate.name === name);
+  return {
+    kafkaBrokers: server('kafka')?.endpoint,
+    redisUrl: server('redis')?.endpoint,
+    temporalAddress: server('temporal')?.endpoint,
+    temporalUiUrl: server('temporal')?.uiUrl,
+  };
 }

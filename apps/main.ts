@@ -66,8 +66,16 @@ export function shutdownRequested(): Promise<string> {
   return new Promise((resolve) => {
     process.once('SIGTERM', () => resolve('SIGTERM'));
     process.once('SIGINT', () => resolve('SIGINT'));
-    if (process.channel !== undefined) process.once('disconnect', () => resolve('parent gone'));
+    if (process.channel === undefined) return;
+    process.once('disconnect', () => resolve('parent gone'));
+    // The channel to the parent must not keep a process alive that has nothing left to do.
+    process.channel?.unref();
   });
+}
+
+/** Tells the parent (`npm start`), where there is one, that the process serves now. */
+export function announceReady(details: Readonly<Record<string, string>> = {}): void {
+  process.send?.({ type: 'ready', ...details });
 }
 
 /** The last line of a command with `--json`. */
@@ -91,6 +99,7 @@ export async function runUntilShutdown(
   fatal.catch(() => undefined);
   const drain = await start(reportFatal);
   logger.info(`${name} ready`);
+  announceReady();
   const reason = await Promise.race([stop, fatal]);
   logger.info({ reason }, 'draining');
   await drain();

@@ -1,7 +1,6 @@
 // Purpose: the one door of every command (`npm start`, `npm test`, `npm run stream`, ...). It needs nothing but Node:
 // it installs the locked dependencies when they are missing or outdated, then runs `apps/<name>.ts`.
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -20,11 +19,11 @@ const { register } = await import(pathToFileURL(join(root, 'node_modules/tsx/dis
 register();
 await import(pathToFileURL(process.argv[1]).href);
 
-/** Runs `npm ci` unless `node_modules` was installed from this very lock file. */
+/** Runs `npm ci` unless npm has installed this lock file already (its own record is younger than the lock file). */
 function installDependencies() {
-  const lock = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
-  const stamp = join(root, 'node_modules', '.reckon-lock');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  const record = join(root, 'node_modules', '.package-lock.json');
+  const lock = join(root, 'package-lock.json');
+  if (existsSync(record) && statSync(record).mtimeMs >= statSync(lock).mtimeMs) return;
   console.error('reckon: installing the locked dependencies with npm (half a minute, once)');
   const done = spawnSync('npm', ['ci', '--no-fund', '--no-audit', '--loglevel=error'], {
     cwd: root,
@@ -34,6 +33,4 @@ function installDependencies() {
     console.error('reckon: npm ci failed. Read its message above, then run the command again.');
     process.exit(1);
   }
-  mkdirSync(dirname(stamp), { recursive: true });
-  writeFileSync(stamp, lock);
 }
