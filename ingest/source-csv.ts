@@ -42,7 +42,7 @@ export async function csvQuery(file: SourceFile, pipeline: Pipeline, db: DuckDb)
     return memberSql(name, cellSql(`c${index}`, kindOf(place, type), place, formatOf(sniffed, type)), place);
   });
   return `SELECT ${objectSql(members)} FROM read_csv(${quotePath(file.path)}, auto_detect = false, ${dialect},
-    nullstr = '', allow_quoted_nulls = false, max_line_size = 16777216, columns = {${columns}})`;
+    nullstr = '', allow_quoted_nulls = false, max_line_size = 8388608, buffer_size = 16777216, columns = {${columns}})`;
 }
 
 /** The one of `, ; tab |` that the header line has most often. */
