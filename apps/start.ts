@@ -49,6 +49,7 @@ await runMain(async () => {
   const folder = await openRunFolder(settings.home, say);
   let stack: Stack | null = null;
   let supervisor: Supervisor | null = null;
+  const ended = new AbortController();
   const started = performance.now();
   try {
     stack = await startStack({ dir: folder.dir, progress: say });
@@ -63,7 +64,7 @@ await runMain(async () => {
     fatal.catch(() => undefined);
     supervisor = new Supervisor({
       env,
-      logsDir: join(folder.dir, 'logs'),
+      logsDir: join(settings.home, 'logs'),
       report: say,
       onFatal: reportFatal,
     });
@@ -73,21 +74,24 @@ await runMain(async () => {
       fatal,
     ]);
     const apiUrl = ready[3]?.['url'] ?? `http://${config.apiHost}:${config.apiPort}`;
-    await runCommand('schedules', [], env);
+    await runCommand('schedules', [], env, ended.signal);
     say(`ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
     say(`  page and API   ${apiUrl}`);
     if (config.temporalUiUrl !== null) say(`  Temporal UI    ${config.temporalUiUrl}`);
 
-    const outcome = await Promise.race([stopRequested, fatal, demonstrate(values, env, apiUrl)]);
+    const outcome = await Promise.race([
+      stopRequested,
+      fatal,
+      demonstrate(values, env, apiUrl, ended.signal),
+    ]);
     if (typeof outcome === 'string') return values['once'] === true ? 130 : 0;
     if (values['json'] === true) printJson({ ...outcome });
     if (values['once'] === true) return outcome.unexplained === 0 ? 0 : 1;
     say('everything goes on running; Ctrl-C drains and stops it');
-    const live = new AbortController();
-    await Promise.race([stopRequested, fatal, showLive(apiUrl, live.signal)]);
-    live.abort();
+    await Promise.race([stopRequested, fatal, showLive(apiUrl, ended.signal)]);
     return 0;
   } finally {
+    ended.abort();
     if (supervisor !== null || stack !== null) say('draining and stopping');
     await supervisor?.stop();
     await stack?.stop();
@@ -98,7 +102,8 @@ await runMain(async () => {
 /** The configuration of the processes: the stack's endpoints; data beside the stack's, reports where they stay. */
 async function runConfig(settings: Config, stack: Stack, dir: string): Promise<Config> {
   const { endpoints } = stack;
-  const apiPort = process.env['API_PORT'] === undefined ? await firstFreePort(settings.apiPort) : settings.apiPort;
+  const apiPort =
+    process.env['API_PORT'] === undefined ? await firstFreePort(settings.apiPort) : settings.apiPort;
   return {
     ...settings,
     ...endpoints,
@@ -120,23 +125,24 @@ async function demonstrate(
   values: Readonly<Record<string, string | boolean | undefined>>,
   env: NodeJS.ProcessEnv,
   apiUrl: string,
+  ended: AbortSignal,
 ): Promise<Verdict> {
   const live = new AbortController();
-  const summary = showLive(apiUrl, live.signal);
+  const summary = showLive(apiUrl, AbortSignal.any([live.signal, ended]));
   try {
     if (values['no-replay'] !== true) {
       const file = typeof values['file'] === 'string' ? values['file'] : sampleFile;
       const pass = ['speed', 'limit'].flatMap((name) =>
         typeof values[name] === 'string' ? [`--${name}`, values[name]] : [],
       );
-      await runCommand('replay', ['--file', file, ...pass, '--json'], env);
+      await runCommand('replay', ['--file', file, ...pass, '--json'], env, ended);
     }
-    await caughtUp(apiUrl);
+    await caughtUp(apiUrl, ended);
   } finally {
     live.abort();
     await summary;
   }
-  const last = await runCommand('reconcile', ['--scope', 'all', '--json'], env, [0, 1]);
+  const last = await runCommand('reconcile', ['--scope', 'all', '--json'], env, ended, [0, 1]);
   const { records, counted, windowsCompared, unexplained, reportPath } = JSON.parse(last) as Verdict;
   say(
     unexplained === 0
@@ -152,12 +158,15 @@ async function runCommand(
   name: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv,
+  ended: AbortSignal,
   accepted = [0],
 ): Promise<string> {
   const child = spawn(process.execPath, [join(projectRoot, 'scripts', 'run.mjs'), name, ...args], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  const end = () => child.kill('SIGTERM');
+  ended.addEventListener('abort', end);
   let last = '';
   let words = '';
   createInterface({ input: child.stdout }).on('line', (line) => (last = line));
@@ -165,6 +174,7 @@ async function runCommand(
     if (line.startsWith('reckon: ')) words = line.slice('reckon: '.length);
   });
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  ended.removeEventListener('abort', end);
   if (code === null || !accepted.includes(code) || (code !== 0 && last === ''))
     throw new ReckonError(
       'unreachable',
@@ -176,15 +186,15 @@ async function runCommand(
 async function readStatus(apiUrl: string): Promise<PipelineStatus[] | null> {
   try {
     const response = await fetch(`${apiUrl}/v1/status`, { signal: AbortSignal.timeout(2_000) });
-    if (!response.ok) return null;
+    if (!response.ok) return null; // Likewise.
     return ((await response.json()) as { pipelines: PipelineStatus[] }).pipelines;
   } catch {
     return null; // The API may be restarting; the next look tells.
   }
 }
 
-async function caughtUp(apiUrl: string): Promise<void> {
-  for (;;) {
+async function caughtUp(apiUrl: string, ended: AbortSignal): Promise<void> {
+  while (!ended.aborted) {
     const status = await readStatus(apiUrl);
     if (status !== null && status.every(({ lag }) => lag === '0')) return;
     await sleep(100);

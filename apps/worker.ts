@@ -12,7 +12,7 @@ import { ensureSearchAttributes, temporalUnreachable, withTemporal } from '../cl
 import type { TemporalSettings } from '../clients/temporal.ts';
 import { searchAttributes } from '../domain/progress.ts';
 import { readConfig } from './config.ts';
-import { createLogger, readOptions, runMain, shutdownRequested } from './main.ts';
+import { announceReady, createLogger, readOptions, runMain, shutdownRequested } from './main.ts';
 import type { Logger } from './main.ts';
 import { loadPipelines } from './pipelines.ts';
 import { createWorkerDeps } from './worker-deps.ts';
@@ -83,7 +83,7 @@ async function connectNative(address: string): Promise<NativeConnection> {
 }
 
 /** The SDK's logs go through pino; its "info" is about itself, so it is shown as debug. Signals are handled here. */
-function installRuntime(logger: Logger): void {
+export function installRuntime(logger: Logger): void {
   const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
   const sdkLogger = new DefaultLogger('DEBUG', ({ level, message, meta }) => {
     logger[levels[level]]({ ...meta }, message);
@@ -110,6 +110,7 @@ async function main(): Promise<void> {
       const { temporalAddress, temporalTaskQueue } = config;
       const names = pipelines.map(({ name }) => name);
       logger.info({ temporalAddress, temporalTaskQueue, pipelines: names }, 'worker ready');
+      announceReady();
       const reason = await Promise.race([stop, running]);
       if (reason !== undefined) logger.info({ reason }, 'worker draining');
       worker.shutdown();

@@ -74,7 +74,11 @@ export class Archiver {
     await this.#options.archive.create(Date.now());
     const { GROUP_JOIN, CRASH } = this.#consumer.events;
     this.#consumer.on(GROUP_JOIN, ({ payload }) => this.#assign(payload.memberAssignment[topic] ?? []));
-    this.#consumer.on(CRASH, ({ payload }) => this.#fatal(payload.error));
+    // After a crash that time may heal, kafkajs restarts the consumer itself; after any other it would idle on.
+    this.#consumer.on(CRASH, ({ payload }) => {
+      if (payload.restart) this.#options.log({ error: payload.error.message }, 'the consumer restarts');
+      else this.#fatal(payload.error);
+    });
     await this.#consumer.connect();
     await this.#consumer.subscribe({ topics: [topic], fromBeginning: true });
     await this.#consumer.run({

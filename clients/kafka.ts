@@ -130,7 +130,6 @@ export function createConsumer(brokers: string, clientId: string, groupId: strin
       initialRetryTime: 200,
       retries: 30,
       maxRetryTime: 2_000,
-      restartOnFailure: () => Promise.resolve(false),
     },
   });
 }

@@ -1,0 +1,181 @@
+/**
+ * `npm run reconcile`: starts a reconciliation in Temporal, follows it, and prints its verdict. Guarantee: exit code 0 only
+ * when nothing is unexplained, 2 when something is, 1 when there is no verdict; a missing worker is one clear line.
+ */
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import {
+  hasPollers,
+  isPickedUp,
+  progressOf,
+  resultOf,
+  startWorkflow,
+  withTemporal,
+} from '../clients/temporal.ts';
+import type { Temporal, WorkflowHandle } from '../clients/temporal.ts';
+import type { ReconciliationSummary } from '../domain/contracts.ts';
+import { ReckonError } from '../domain/errors.ts';
+import { reconciliationIdPrefix, reconciliationWorkflow } from '../domain/progress.ts';
+import type { ReconciliationPhase } from '../domain/progress.ts';
+import type { Report } from '../domain/report.ts';
+import { readConfig } from './config.ts';
+import { printJson, readOptions, runMain } from './main.ts';
+
+const usage = 'npm run reconcile -- [--pipeline NAME] [--scope closed|all] [--json]';
+
+export interface ReconcileOptions {
+  readonly pipeline?: string;
+  readonly scope?: string;
+  /** How long a worker may take to appear, and to pick the run up. */
+  readonly workerWaitMs?: number;
+  /** Told at each new phase. */
+  readonly onPhase?: (phase: ReconciliationPhase) => void;
+  /** Cancels the workflow when aborted. */
+  readonly signal?: AbortSignal;
+}
+
+const defaultWorkerWaitMs = 10_000;
+const pollMs = 250;
+
+/** @throws ReckonError `unreachable` when no worker answers, or with the line of the step that failed. */
+export async function reconcile(
+  temporal: Temporal,
+  options: ReconcileOptions,
+): Promise<ReconciliationSummary> {
+  const { pipeline, scope, workerWaitMs = defaultWorkerWaitMs, signal } = options;
+  await requirePollers(temporal, workerWaitMs);
+  const workflowId = `${reconciliationIdPrefix(pipeline ?? 'default')}-${randomUUID().slice(0, 8)}`;
+  const handle = await startWorkflow(temporal, reconciliationWorkflow, workflowId, {
+    pipeline: pipeline ?? null,
+    scope: scope ?? null,
+  });
+  const following = new AbortController();
+  const cancel = (): void => {
+    handle.cancel().catch(() => undefined);
+  };
+  signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    return await Promise.race([
+      resultOf(handle) as Promise<ReconciliationSummary>,
+      follow(temporal, handle, workerWaitMs, options.onPhase ?? (() => undefined), following.signal),
+    ]);
+  } finally {
+    following.abort();
+    signal?.removeEventListener('abort', cancel);
+  }
+}
+
+async function requirePollers(temporal: Temporal, waitMs: number): Promise<void> {
+  const deadlineMs = Date.now() + waitMs;
+  while (!(await hasPollers(temporal))) {
+    if (Date.now() >= deadlineMs) throw noWorker(temporal);
+    await sleep(pollMs);
+  }
+}
+
+function noWorker({ settings }: Temporal): ReckonError {
+  return new ReckonError(
+    'unreachable',
+    `No worker answers on Temporal's task queue ${settings.temporalTaskQueue}.`,
+    'Start one: npm run worker.',
+  );
+}
+
+/** Reports phases until it is told to stop. A run that no worker picks up is terminated: it would start much later. */
+async function follow(
+  temporal: Temporal,
+  handle: WorkflowHandle,
+  workerWaitMs: number,
+  onPhase: (phase: ReconciliationPhase) => void,
+  stop: AbortSignal,
+): Promise<never> {
+  const deadlineMs = Date.now() + workerWaitMs;
+  let last: ReconciliationPhase | null = null;
+  let pickedUp = false;
+  while (!stop.aborted) {
+    pickedUp ||= await isPickedUp(handle);
+    if (!pickedUp && Date.now() >= deadlineMs) {
+      await handle.terminate('no worker picked it up');
+      throw noWorker(temporal);
+    }
+    const phase: ReconciliationPhase | null = pickedUp ? ((await progressOf(handle))?.phase ?? last) : null;
+    if (phase !== null && phase !== last && !stop.aborted) onPhase(phase);
+    last = phase;
+    await sleep(pollMs);
+  }
+  return new Promise(() => undefined);
+}
+
+/** The verdict for a terminal; the report adds the table of the aggregates where it can be read from here. */
+export function describeVerdict(summary: ReconciliationSummary, report: Report | null): string {
+  const { pipeline, scope, records, counted, windowsCompared, groupsCompared, unexplained } = summary;
+  const facts: [string, string][] = [
+    ['pipeline', `${pipeline} (${scope} windows)`],
+    ['records', records],
+    ['counted', counted],
+    ['windows compared', String(windowsCompared)],
+    ['groups compared', String(groupsCompared)],
+    ['unexplained', String(unexplained)],
+    ['report', summary.reportPath],
+  ];
+  const verdict = unexplained === 0 ? 'EXACT: 0 unexplained' : `NOT EXACT: ${unexplained} unexplained`;
+  const lines = [verdict, ...facts.map(([name, value]) => `  ${name.padEnd(17)} ${value}`)];
+  if (report === null) return lines.join('\n');
+  const rows = report.aggregates.map((row) =>
+    [row.aggregate, row.windowsCompared, row.groupsCompared, row.matched, row.different].map(String),
+  );
+  const head = ['aggregate', 'windows', 'groups', 'matched', 'different'];
+  return [...lines, '', ...alignColumns([head, ...rows]).map((line) => `  ${line}`)].join('\n');
+}
+
+/** The first column to the left, the others to the right. */
+function alignColumns(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  const pad = (cell: string, i: number): string =>
+    i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0);
+  return rows.map((row) => row.map(pad).join('  '));
+}
+
+/** The last line with `--json`: counts as numbers where a number holds them exactly. */
+export function toJsonLine(summary: ReconciliationSummary): Record<string, unknown> {
+  const { records, counted, ...rest } = summary;
+  const exact = (text: string): number | string => (Number.isSafeInteger(Number(text)) ? Number(text) : text);
+  return { records: exact(records), counted: exact(counted), ...rest };
+}
+
+async function readReport(path: string): Promise<Report | null> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as Report;
+  } catch {
+    // The worker may run on another machine: the summary stands on its own.
+    return null;
+  }
+}
+
+async function main(): Promise<number> {
+  const { values } = readOptions(usage, {
+    pipeline: { type: 'string' },
+    scope: { type: 'string' },
+    json: { type: 'boolean' },
+  });
+  const config = readConfig();
+  const interrupted = new AbortController();
+  process.once('SIGINT', () => interrupted.abort());
+  const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+  const [pipeline, scope] = [text(values['pipeline']), text(values['scope'])];
+  const summary = await withTemporal(config, (temporal) =>
+    reconcile(temporal, {
+      ...(pipeline === undefined ? {} : { pipeline }),
+      ...(scope === undefined ? {} : { scope }),
+      onPhase: (phase) => process.stderr.write(`reconciliation: ${phase}\n`),
+      signal: interrupted.signal,
+    }),
+  );
+  process.stdout.write(`${describeVerdict(summary, await readReport(summary.reportPath))}\n`);
+  if (values['json'] === true) printJson(toJsonLine(summary));
+  return summary.unexplained === 0 ? 0 : 2;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) void runMain(main);
