@@ -1,4 +1,7 @@
-/** `unit` needs no server and runs in `npm run check`; `servers` runs on the project's own stack (`npm test`). */
+/**
+ * `unit` needs no server and runs in `npm run check`; `servers` starts the servers that a test file needs; `end-to-end` runs
+ * on one stack that all of its files share (`test/support/end-to-end-setup.ts`).
+ */
 const common = {
   transform: {
     '^.+\\.[jt]s$': [
@@ -8,6 +11,8 @@ const common = {
   },
   moduleNameMapper: { '^reckon$': '<rootDir>/domain/pipeline.ts' },
   testEnvironment: 'node',
+  // A clone's run folders may hold lakes with many files; none is a module.
+  modulePathIgnorePatterns: ['<rootDir>/.reckon/'],
 };
 
 /** @type {import('jest').Config} */
@@ -25,8 +30,16 @@ const config = {
     {
       ...common,
       displayName: 'servers',
-      testMatch: ['<rootDir>/test/servers/**/*.test.ts', '<rootDir>/test/end-to-end/**/*.test.ts'],
+      testMatch: ['<rootDir>/test/servers/**/*.test.ts'],
       testTimeout: 180_000,
+    },
+    {
+      ...common,
+      displayName: 'end-to-end',
+      testMatch: ['<rootDir>/test/end-to-end/**/*.test.ts'],
+      testTimeout: 180_000,
+      globalSetup: '<rootDir>/test/support/end-to-end-setup.ts',
+      globalTeardown: '<rootDir>/test/support/end-to-end-teardown.ts',
     },
   ],
 };
