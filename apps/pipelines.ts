@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { tsImport } from 'tsx/esm/api';
 import { ReckonError, failureCodes } from '../domain/errors.ts';
-import type { FailureCode } from '../domain/errors.ts';
 import { definePipeline } from '../domain/pipeline.ts';
 import type { Pipeline, PipelineInput } from '../domain/pipeline.ts';
 import { projectRoot } from './config.ts';
