@@ -21,7 +21,7 @@ import {
 } from './model.ts';
 import { lastLineOf, startDetached, terminate } from './process.ts';
 import { endpointOf, kafkaFormatCommand, kafkaProperties, layout, log4jConfiguration } from './settings.ts';
-import { redisConf, serverCommand, type Program } from './settings.ts';
+import { kafkaClusterId, redisConf, serverCommand, type Program } from './settings.ts';
 import { recordServer } from './state.ts';
 
 /** How long a server may take to its first right answer; a broker that recovers a large log takes the longest. */
@@ -108,7 +108,7 @@ async function formatKafka(program: Program & { name: 'kafka' }, dir: string): P
     args,
     cwd,
     env,
-  } = kafkaFormatCommand(program, dir, randomBytes(16).toString('base64url'));
+  } = kafkaFormatCommand(program, dir, kafkaClusterId(randomBytes(16)));
   const done = await execute(executable, args, { cwd, env: { ...process.env, ...env } });
   if (done.code !== 0) {
     const reason = `${done.stderr}${done.stdout}`.trim().split('\n')[0] ?? '';

@@ -116,6 +116,11 @@ export function serverCommand(program: Program, dir: string, ports: Ports): Comm
   }
 }
 
+/** A cluster id from 16 random bytes; one that began with `-` would be taken for an option by Kafka's own tool. */
+export function kafkaClusterId(bytes: Buffer): string {
+  return bytes.toString('base64url').replace(/^-/, '_');
+}
+
 /** The command that formats the broker's storage, once. */
 export function kafkaFormatCommand(
   program: Program & { name: 'kafka' },

@@ -8,6 +8,7 @@ import { choosePorts, demandedPorts, ownPortRange } from '../../scripts/stack/po
 import { cacheDir } from '../../scripts/stack/provision.ts';
 import {
   endpointOf,
+  kafkaClusterId,
   kafkaProperties,
   layout,
   redisConf,
@@ -175,4 +176,10 @@ describe('stack.json', () => {
     writeFileSync(layout(dir).stateFile, '{"version":1,');
     expect(readStackState(dir)).toBeNull();
   });
+});
+
+test('no cluster id begins with a dash, whatever the random bytes are', () => {
+  const ids = Array.from({ length: 256 }, (_, first) => kafkaClusterId(Buffer.alloc(16, first)));
+  expect(ids.filter((id) => id.startsWith('-'))).toEqual([]);
+  expect(new Set(ids.map((id) => id.length))).toEqual(new Set([22]));
 });
