@@ -1,5 +1,9 @@
 /** Waits for a condition, not for a time: repeats the check until it passes, or throws its last failure. */
-export async function eventually(check: () => void | Promise<void>, timeoutMs = 20_000): Promise<void> {
+export async function eventually(
+  check: () => void | Promise<void>,
+  timeoutMs = 20_000,
+  pauseMs = 50,
+): Promise<void> {
   const deadlineMs = Date.now() + timeoutMs;
   for (;;) {
     try {
@@ -8,6 +12,6 @@ export async function eventually(check: () => void | Promise<void>, timeoutMs = 
     } catch (error) {
       if (Date.now() > deadlineMs) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }
