@@ -86,7 +86,8 @@ async function connectNative(address: string): Promise<NativeConnection> {
 export function installRuntime(logger: Logger): void {
   const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
   const sdkLogger = new DefaultLogger('DEBUG', ({ level, message, meta }) => {
-    logger[levels[level]]({ ...meta }, message);
+    const { error, ...rest } = meta ?? {};
+    logger[levels[level]](error === undefined ? rest : { ...rest, err: error as unknown }, message);
   });
   Runtime.install({
     logger: sdkLogger,

@@ -19,6 +19,7 @@ import type { LogRecord } from '../domain/event.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { OwnershipLost, Partition } from './partition.ts';
 import type { PartitionDeps } from './partition.ts';
+import { SideOutputSender } from './side-outputs.ts';
 import { StateStore } from './state-store.ts';
 
 export interface SpeedLayerOptions {
@@ -62,7 +63,7 @@ export class SpeedLayer {
     );
     this.#deps = {
       pipeline,
-      producer,
+      sideOutputs: new SideOutputSender(producer, pipeline),
       store: new StateStore(options.redis, pipeline),
       decode: createDecoder(pipeline, readUtf8),
       flushMs: options.flushMs,

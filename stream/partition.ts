@@ -4,7 +4,6 @@
  * Redis is the truth and the owner begins again from there.
  */
 import { randomUUID } from 'node:crypto';
-import type { Producer } from '../clients/kafka.ts';
 import type { Decoder } from '../domain/decode.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { LogRecord } from '../domain/event.ts';
@@ -12,7 +11,7 @@ import type { Pipeline } from '../domain/pipeline.ts';
 import { noEventTime } from '../domain/watermark.ts';
 import { PartitionFold } from './fold.ts';
 import type { Changes } from './fold.ts';
-import { sendSideOutputs } from './side-outputs.ts';
+import type { SideOutputSender } from './side-outputs.ts';
 import type { StateStore } from './state-store.ts';
 
 /** Operations of one commit script, which blocks Redis while it runs (about a millisecond for a thousand). */
@@ -25,7 +24,7 @@ const recordsPerTurn = 2_000;
 export interface PartitionDeps {
   readonly pipeline: Pipeline;
   readonly store: StateStore;
-  readonly producer: Producer;
+  readonly sideOutputs: SideOutputSender;
   readonly decode: Decoder;
   readonly flushMs: number;
   readonly nowMs: () => number;
@@ -126,9 +125,9 @@ export class Partition {
   }
 
   async #commit(changes: Changes): Promise<void> {
-    const { pipeline, producer, store } = this.#deps;
+    const { sideOutputs, store } = this.#deps;
     // 1. Side outputs first: a record is never counted as dead or late without being in its topic.
-    if (changes.sideOutputs.length > 0) await sendSideOutputs(producer, pipeline, changes.sideOutputs);
+    if (changes.sideOutputs.length > 0) await sideOutputs.send(changes.sideOutputs);
     // 2. Windows, counters and offset, all or nothing.
     const outcome = await store.commit(this.partition, this.#owner, changes);
     if (outcome.kind !== 'committed') throw new OwnershipLost(outcome.kind);

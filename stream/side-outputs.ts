@@ -10,27 +10,50 @@ import type { SideOutput } from './fold.ts';
 /** Bytes in one produce request; the topics take messages of up to 8 MiB. */
 const requestMaxBytes = 1 << 20;
 
-export async function sendSideOutputs(
-  producer: Producer,
-  pipeline: Pipeline,
-  outputs: readonly SideOutput[],
-): Promise<void> {
-  for (const kind of ['dead', 'late'] as const) {
-    const topic = kind === 'dead' ? pipeline.deadLetterTopic : pipeline.lateTopic;
+/**
+ * Sends the side outputs of all partitions of one process, one request at a time: kafkajs numbers an idempotent
+ * producer's requests when it sends them, so of two at once a retried one could be taken for a duplicate.
+ */
+export class SideOutputSender {
+  readonly #producer: Producer;
+  readonly #pipeline: Pipeline;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(producer: Producer, pipeline: Pipeline) {
+    this.#producer = producer;
+    this.#pipeline = pipeline;
+  }
+
+  /** Resolves once the brokers have acknowledged all of them. */
+  send(outputs: readonly SideOutput[]): Promise<void> {
+    const sent = this.#last.then(() => this.#send(outputs));
+    // The next batch goes out whether or not this one failed; its own caller hears of the failure.
+    this.#last = sent.catch(() => undefined);
+    return sent;
+  }
+
+  async #send(outputs: readonly SideOutput[]): Promise<void> {
+    const { deadLetterTopic, lateTopic } = this.#pipeline;
+    for (const [kind, topic] of [
+      ['dead', deadLetterTopic],
+      ['late', lateTopic],
+    ] as const)
+      for (const messages of this.#requests(outputs.filter((output) => output.kind === kind)))
+        await this.#producer.send({ topic, messages, acks: -1 });
+  }
+
+  *#requests(outputs: readonly SideOutput[]): Generator<ProducedMessage[]> {
     let request: ProducedMessage[] = [];
     let requestBytes = 0;
-    const send = async () => {
-      if (request.length > 0) await producer.send({ topic, messages: request, acks: -1 });
+    for (const output of outputs) {
+      request.push(toMessage(this.#pipeline, output));
+      requestBytes += (output.record.value?.length ?? 0) + 512;
+      if (requestBytes < requestMaxBytes) continue;
+      yield request;
       request = [];
       requestBytes = 0;
-    };
-    for (const output of outputs) {
-      if (output.kind !== kind) continue;
-      request.push(toMessage(pipeline, output));
-      requestBytes += (output.record.value?.length ?? 0) + 512;
-      if (requestBytes >= requestMaxBytes) await send();
     }
-    await send();
+    if (request.length > 0) yield request;
   }
 }
 

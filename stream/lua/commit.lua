@@ -14,6 +14,19 @@ if meta[1] ~= ARGV[1] then return { 'fenced' } end
 if meta[2] ~= ARGV[2] then return { 'offset', meta[2] } end
 
 -- 2. Read what is there, compute what shall be.
+-- An integer as HINCRBY understands it (64 bits, no leading zeros), or nil.
+local function integer(text)
+  local number = (text == '0' or string.match(text, '^-?[1-9]%d*$')) and tonumber(text)
+  return number and math.abs(number) <= limit and number or nil
+end
+local index = redis.call('TYPE', KEYS[2])['ok']
+if index ~= 'none' and index ~= 'zset' then return { 'type', KEYS[2], '' } end
+for i = 7, 6 + 2 * tonumber(ARGV[6]), 2 do
+  local text = redis.call('HGET', KEYS[1], ARGV[i])
+  local known = text and integer(text)
+  if text and not known then return { 'type', KEYS[1], ARGV[i] } end
+  if (known or 0) + tonumber(ARGV[i + 1]) > limit then return { 'overflow', KEYS[1], ARGV[i] } end
+end
 local at = 7 + 2 * tonumber(ARGV[6])
 local plans = {}
 for k = 3, #KEYS do
@@ -31,24 +44,22 @@ for k = 3, #KEYS do
     for i = first, last do
       local field, text = fields[i - first + 1], before[i - first + 1]
       local operation, value = ARGV[at + 3 * i], tonumber(ARGV[at + 3 * i + 2])
-      local known = text and tonumber(text)
-      if text and not (known and string.match(text, '^-?%d+$')) then return { 'type', key, field } end
-      local result = value
+      local known = text and integer(text)
+      if text and not known then return { 'type', key, field } end
+      local result, isExact = value, true
       if operation == 'add' then
         result = (known or 0) + value
         if result > limit or result < -limit then return { 'overflow', key, field } end
+        -- What is there may itself be beyond the doubles, and the result below: exact only where all three are within.
+        isExact = math.abs(result) <= exact and math.abs(value) <= exact and math.abs(known or 0) <= exact
       elseif known and operation == 'min' then
         result = math.min(known, value)
       elseif known then
         result = math.max(known, value)
       end
-      if operation == 'add' and (result > exact or result < -exact or value > exact or value < -exact) then
-        plan.add[#plan.add + 1] = field
-        plan.add[#plan.add + 1] = ARGV[at + 3 * i + 2]
-      else
-        plan.set[#plan.set + 1] = field
-        plan.set[#plan.set + 1] = string.format('%.0f', result)
-      end
+      local writes = isExact and plan.set or plan.add
+      writes[#writes + 1] = field
+      writes[#writes + 1] = isExact and string.format('%.0f', result) or ARGV[at + 3 * i + 2]
     end
   end
   at = at + 3 * count
