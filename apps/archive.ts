@@ -21,7 +21,7 @@ await runMain(async () => {
   const database = await DuckDb.open({
     memoryLimit: '512MB',
     threads: 1,
-    tempDirectory: join(config.home, 'tmp', `archive-${process.pid}`),
+    tempDirectory: join(config.home, 'tmp'),
   });
 
   await runUntilShutdown(logger, 'archive', async (onFatal) => {

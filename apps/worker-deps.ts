@@ -34,7 +34,7 @@ export async function createWorkerDeps(config: Config, pipelines: readonly Pipel
   const archiveOf = ({ name }: Pipeline) => archives.get(name) as ArchiveTable;
 
   const withDatabase = async <T>(signal: AbortSignal, work: (database: DuckDb) => Promise<T>): Promise<T> => {
-    const tempDirectory = join(config.home, 'tmp', `worker-${process.pid}`);
+    const tempDirectory = join(config.home, 'tmp');
     const database = await DuckDb.open({ memoryLimit, threads: 2, tempDirectory });
     const interrupt = () => database.interrupt();
     signal.addEventListener('abort', interrupt);

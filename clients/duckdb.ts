@@ -3,6 +3,10 @@
  * temporary folder, keeps to the memory and the threads it was given, and never reaches for the network; results are
  * streamed in chunks, in the order of the query, so that no result need fit into memory.
  */
+import { randomUUID } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { DuckDBBlobValue, DuckDBDataChunk, DuckDBInstance } from '@duckdb/node-api';
 import type { DuckDBConnection, DuckDBType, DuckDBValue } from '@duckdb/node-api';
 
@@ -13,7 +17,7 @@ export interface DuckDbOptions {
   /** Such as `256MB`. */
   readonly memoryLimit: string;
   readonly threads: number;
-  /** Where what does not fit into the memory goes; created when needed. */
+  /** Folder in which the database gets one of its own for what does not fit into the memory. */
   readonly tempDirectory: string;
 }
 
@@ -35,21 +39,27 @@ export class DuckDb {
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
 
-  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+  readonly #spillFolder: string;
+
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection, spillFolder: string) {
     this.#instance = instance;
     this.#connection = connection;
+    this.#spillFolder = spillFolder;
   }
 
   static async open(options: DuckDbOptions): Promise<DuckDb> {
+    // DuckDB itself makes only the last folder of a path, and fails at the first spill where others are missing.
+    const spillFolder = join(options.tempDirectory, `duckdb-${randomUUID()}`);
+    await mkdir(spillFolder, { recursive: true });
     const instance = await DuckDBInstance.create(':memory:', {
       memory_limit: options.memoryLimit,
       threads: String(options.threads),
-      temp_directory: options.tempDirectory,
+      temp_directory: spillFolder,
       autoinstall_known_extensions: 'false',
     });
     const connection = await instance.connect();
     await connection.run(`SET GLOBAL TimeZone = 'UTC'`);
-    return new DuckDb(instance, connection);
+    return new DuckDb(instance, connection, spillFolder);
   }
 
   /** Runs a statement whose result is not needed. */
@@ -128,6 +138,7 @@ export class DuckDb {
   close(): void {
     this.#connection.closeSync();
     this.#instance.closeSync();
+    rmSync(this.#spillFolder, { recursive: true, force: true });
   }
 }
 
