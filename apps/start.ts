@@ -142,7 +142,7 @@ async function demonstrate(
     live.abort();
     await summary;
   }
-  const last = await runCommand('reconcile', ['--scope', 'all', '--json'], env, ended, [0, 1]);
+  const last = await runCommand('reconcile', ['--scope', 'all', '--json'], env, ended, [0, 2]);
   const { records, counted, windowsCompared, unexplained, reportPath } = JSON.parse(last) as Verdict;
   say(
     unexplained === 0
