@@ -18,6 +18,7 @@ import type { Config } from './config.ts';
 import { printJson, readOptions, runMain, shutdownRequested } from './main.ts';
 import { loadPipelines } from './pipelines.ts';
 import { openRunFolder } from './run-folder.ts';
+import { watchServers } from './server-watch.ts';
 import { Supervisor } from './supervisor.ts';
 
 const usage = 'npm start -- [--once] [--file F] [--speed N|max] [--limit N] [--no-replay] [--json]';
@@ -69,6 +70,7 @@ await runMain(async () => {
       onFatal: reportFatal,
     });
     const running = supervisor;
+    void watchServers(stack, folder.dir, ended.signal, say).catch(reportFatal);
     const ready = await Promise.race([
       Promise.all(['stream', 'archive', 'worker', 'serve'].map((name) => running.start(name))),
       fatal,
