@@ -100,19 +100,17 @@ export function hash96(text: string, into: Uint32Array): void {
   let h2 = 0;
   let h3 = 0;
   let h4 = 0;
-  const word = (at: number) => text.charCodeAt(at) | (text.charCodeAt(at + 1) << 16);
   let at = 0;
   for (; at + 8 <= length; at += 8) {
-    h1 = mix(h1 ^ scramble(word(at), c1, 15, c2), 19, h2, 0x561ccd1b);
-    h2 = mix(h2 ^ scramble(word(at + 2), c2, 16, c3), 17, h3, 0x0bcaa747);
-    h3 = mix(h3 ^ scramble(word(at + 4), c3, 17, c4), 15, h4, 0x96cd1c35);
-    h4 = mix(h4 ^ scramble(word(at + 6), c4, 18, c1), 13, h1, 0x32ac3b17);
+    h1 = mix(h1 ^ scramble(word(text, at), c1, 15, c2), 19, h2, 0x561ccd1b);
+    h2 = mix(h2 ^ scramble(word(text, at + 2), c2, 16, c3), 17, h3, 0x0bcaa747);
+    h3 = mix(h3 ^ scramble(word(text, at + 4), c3, 17, c4), 15, h4, 0x96cd1c35);
+    h4 = mix(h4 ^ scramble(word(text, at + 6), c4, 18, c1), 13, h1, 0x32ac3b17);
   }
-  // charCodeAt past the end is NaN, which | makes 0.
-  if (at < length) h1 ^= scramble(word(at), c1, 15, c2);
-  if (at + 2 < length) h2 ^= scramble(word(at + 2), c2, 16, c3);
-  if (at + 4 < length) h3 ^= scramble(word(at + 4), c3, 17, c4);
-  if (at + 6 < length) h4 ^= scramble(word(at + 6), c4, 18, c1);
+  if (at < length) h1 ^= scramble(word(text, at), c1, 15, c2);
+  if (at + 2 < length) h2 ^= scramble(word(text, at + 2), c2, 16, c3);
+  if (at + 4 < length) h3 ^= scramble(word(text, at + 4), c3, 17, c4);
+  if (at + 6 < length) h4 ^= scramble(word(text, at + 6), c4, 18, c1);
   h1 ^= length;
   h2 ^= length;
   h3 ^= length;
@@ -129,6 +127,11 @@ export function hash96(text: string, into: Uint32Array): void {
   into[0] = h1;
   into[1] = h2 + h1;
   into[2] = h3 + h1;
+}
+
+/** Two code units as one word; charCodeAt past the end is NaN, which `|` makes 0. */
+function word(text: string, at: number): number {
+  return text.charCodeAt(at) | (text.charCodeAt(at + 1) << 16);
 }
 
 function scramble(k: number, a: number, rotation: number, b: number): number {
