@@ -3,12 +3,11 @@
  * Kafka, says where to read; buffers are bounded, and a partition that another archiver has moved on is read again from
  * where the lake ends.
  */
-import { connectAdmin, createConsumer, readOffsets, readUtf8 } from '../clients/kafka.ts';
+import { connectAdmin, createConsumer, readUtf8, requireOffset } from '../clients/kafka.ts';
 import type { Admin, Consumer, EachBatchPayload } from '../clients/kafka.ts';
 import type { DuckDb } from '../clients/duckdb.ts';
 import { createDecoder } from '../domain/decode.ts';
 import type { Decoder } from '../domain/decode.ts';
-import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { ArchiveRange, ArchiveTable } from './archive-table.ts';
 import { eventColumns, RowBuffer } from './event-table.ts';
@@ -122,20 +121,11 @@ export class Archiver {
     if (partitions.length === 0) return;
     this.#consumer.pause([{ topic: pipeline.topic, partitions: [...partitions] }]);
     try {
-      const log = await readOffsets(this.#admin, pipeline.topic);
       for (const partition of partitions) {
-        const range = log.find((offsets) => offsets.partition === partition);
-        if (range === undefined)
-          throw new ReckonError('unreachable', `Topic ${pipeline.topic} has no partition ${partition}.`);
         const reached = await archive.nextOffset(partition);
+        const range = await this.#requireOffset(partition, reached);
         if (generation !== this.#generation) return;
         const next = reached ?? range.start;
-        if (next < range.start || next > range.end)
-          throw new ReckonError(
-            'log-truncated',
-            `Partition ${partition} of topic ${pipeline.topic} holds offsets ${range.start} to ${range.end}, and the lake reaches ${next}.`,
-            'Records were deleted before they were archived, or the topic was recreated: restore it, or give the pipeline a new name.',
-          );
         // Where the log begins above 0 and nothing is archived, say so in the lake: the archive covers what is gone.
         if (reached === null && range.start > 0) await this.#moveTo(partition, range.start);
         this.#tails.set(partition, { expectedOffset: next, nextOffset: next, rows: this.#newRows() });
@@ -145,6 +135,16 @@ export class Archiver {
     } catch (error) {
       if (generation === this.#generation) this.#fatal(error);
     }
+  }
+
+  #requireOffset(partition: number, nextOffset: number | null) {
+    return requireOffset(
+      this.#admin,
+      this.#options.pipeline.topic,
+      partition,
+      nextOffset,
+      'the lake reaches',
+    );
   }
 
   async #moveTo(partition: number, nextOffset: number): Promise<void> {
@@ -157,6 +157,15 @@ export class Archiver {
     const tail = this.#tails.get(batch.partition);
     const last = batch.messages.at(-1);
     if (tail === undefined || last === undefined || payload.isStale() || !payload.isRunning()) return;
+    // A gap may be a control record or a compacted one; it must not be records that were deleted before they were read.
+    if (Number(batch.messages[0]?.offset) > tail.nextOffset) {
+      try {
+        await this.#requireOffset(batch.partition, tail.nextOffset);
+      } catch (error) {
+        this.#fatal(error);
+        return;
+      }
+    }
     for (const message of batch.messages) {
       const offset = Number(message.offset);
       if (offset < tail.nextOffset) continue;

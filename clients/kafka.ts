@@ -101,6 +101,35 @@ export async function readOffsets(admin: Admin, topic: string): Promise<OffsetRa
     .sort((a, b) => a.partition - b.partition);
 }
 
+/**
+ * The range of one partition, which must still hold `nextOffset` (kafkajs itself would silently jump to another offset).
+ * @param nextOffset what is to be read next; null where nothing was read yet
+ * @param reader how messages name the reader's state: `the counts in Redis reach`
+ * @throws ReckonError `log-truncated` when records were deleted before they were read, or the topic was recreated
+ */
+export async function requireOffset(
+  admin: Admin,
+  topic: string,
+  partition: number,
+  nextOffset: number | null,
+  reader: string,
+): Promise<OffsetRange> {
+  const range = (await readOffsets(admin, topic)).find((offsets) => offsets.partition === partition);
+  if (range === undefined)
+    throw new ReckonError(
+      'log-truncated',
+      `Topic ${topic} has no partition ${partition} any more.`,
+      'Restore it.',
+    );
+  if (nextOffset !== null && (nextOffset < range.start || nextOffset > range.end))
+    throw new ReckonError(
+      'log-truncated',
+      `Partition ${partition} of topic ${topic} holds offsets ${range.start} to ${range.end}, and ${reader} ${nextOffset}.`,
+      'Records were deleted before they were read, or the topic was recreated: restore it, or give the pipeline a new name.',
+    );
+  return range;
+}
+
 /** @returns by partition, the first offset whose timestamp is at or after `timestampMs`; absent where there is none. */
 export async function readOffsetsAtTime(
   admin: Admin,

@@ -7,14 +7,13 @@ import {
   connectAdmin,
   connectProducer,
   createConsumer,
-  readOffsets,
   readOffsetsAtTime,
   readUtf8,
+  requireOffset,
 } from '../clients/kafka.ts';
 import type { Admin, Consumer, EachBatchPayload, KafkaMessage, Producer } from '../clients/kafka.ts';
 import type { Redis } from '../clients/redis.ts';
 import { createDecoder } from '../domain/decode.ts';
-import { ReckonError } from '../domain/errors.ts';
 import type { LogRecord } from '../domain/event.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { OwnershipLost, Partition } from './partition.ts';
@@ -68,14 +67,8 @@ export class SpeedLayer {
       decode: createDecoder(pipeline, readUtf8),
       flushMs: options.flushMs,
       nowMs: () => performance.now(),
-      readOffsets: async (partition) => {
-        const range = (await readOffsets(admin, pipeline.topic)).find(
-          (offsets) => offsets.partition === partition,
-        );
-        if (range === undefined)
-          throw new ReckonError('unreachable', `Topic ${pipeline.topic} has no partition ${partition}.`);
-        return range;
-      },
+      requireOffset: (partition, nextOffset) =>
+        requireOffset(admin, pipeline.topic, partition, nextOffset, 'the counts in Redis reach'),
       offsetAtTime: async (partition, timestampMs) =>
         (await readOffsetsAtTime(admin, pipeline.topic, timestampMs)).get(partition) ?? null,
     };

@@ -5,7 +5,6 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Decoder } from '../domain/decode.ts';
-import { ReckonError } from '../domain/errors.ts';
 import type { LogRecord } from '../domain/event.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { noEventTime } from '../domain/watermark.ts';
@@ -28,8 +27,11 @@ export interface PartitionDeps {
   readonly decode: Decoder;
   readonly flushMs: number;
   readonly nowMs: () => number;
-  /** The first and next offset of the partition in Kafka. */
-  readonly readOffsets: (partition: number) => Promise<{ start: number; end: number }>;
+  /** First and next offset of the partition in Kafka, which must hold `nextOffset` (else ReckonError `log-truncated`). */
+  readonly requireOffset: (
+    partition: number,
+    nextOffset: number | null,
+  ) => Promise<{ start: number; end: number }>;
   /** The first offset at or after a log time; null when there is none. */
   readonly offsetAtTime: (partition: number, timestampMs: number) => Promise<number | null>;
 }
@@ -59,16 +61,11 @@ export class Partition {
    */
   static async acquire(partition: number, deps: PartitionDeps): Promise<Partition> {
     const { pipeline, store } = deps;
-    const log = await deps.readOffsets(partition);
+    const log = await deps.requireOffset(partition, null);
     const placeholder = new PartitionFold(pipeline, deps.decode, emptyPosition(log.start), log.start);
     const acquired = new Partition(partition, deps, placeholder);
     const { position } = await store.acquire(partition, acquired.#owner, log.start);
-    if (position.nextOffset < log.start || position.nextOffset > log.end)
-      throw new ReckonError(
-        'log-truncated',
-        `Partition ${partition} of topic ${pipeline.topic} holds offsets ${log.start} to ${log.end}, and the counts in Redis reach ${position.nextOffset}.`,
-        'Records were deleted before they were counted, or the topic was recreated: restore it, or give the pipeline a new name.',
-      );
+    await deps.requireOffset(partition, position.nextOffset);
     const horizonStartMs = position.logTimeMs - pipeline.dedupHorizonMs;
     const rewind =
       position.logTimeMs === noEventTime ? null : await deps.offsetAtTime(partition, horizonStartMs);
@@ -84,6 +81,9 @@ export class Partition {
 
   /** Folds records (in offset order) and commits when it is time. @throws OwnershipLost, ReckonError */
   async take(records: readonly LogRecord[], stillWanted: () => boolean): Promise<void> {
+    // A gap may be a control record or a compacted one; it must not be records that were deleted before they were read.
+    if ((records[0]?.offset ?? 0) > this.nextOffset)
+      await this.#deps.requireOffset(this.partition, this.nextOffset);
     for (let i = 0; i < records.length; i++) {
       this.#fold.take(records[i] as LogRecord);
       const crowded =
