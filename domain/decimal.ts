@@ -12,6 +12,9 @@ const powersOfTen = Array.from({ length: 16 }, (_, exponent) => 10 ** exponent);
 /** The largest scale that leaves three digits before the point. */
 export const scaleMax = 12;
 
+/** Below it the product in `scaleNumber` is less than half a unit off, and no two decimals share a double. */
+const plainMax = 2 ** 50;
+
 /**
  * Scales a JSON number. JSON numbers arrive as doubles, so the exact decimal is the shortest one that reads back as the
  * same double; `n / 10^scale` is correctly rounded, hence equal to the double exactly where `n` is that decimal.
@@ -19,9 +22,19 @@ export const scaleMax = 12;
 export function scaleNumber(value: number, scale: number): ScaledDecimal {
   const power = powersOfTen[scale] ?? Number.NaN;
   const scaled = Math.round(value * power);
-  if (!Number.isSafeInteger(scaled)) return { ok: false, code: 'number-out-of-range' };
+  if (scaled >= plainMax || scaled <= -plainMax) return scaleLargeNumber(value, scale, power);
   if (scaled / power !== value) return { ok: false, code: 'too-precise' };
   return { ok: true, scaled: scaled === 0 ? 0 : scaled };
+}
+
+/** Near 2^53 units the double of a decimal may be its neighbour's, too: which was sent cannot be told any more. */
+function scaleLargeNumber(value: number, scale: number, power: number): ScaledDecimal {
+  const exact = scaleText(String(value), scale);
+  if (exact === null) return { ok: false, code: 'number-out-of-range' };
+  if (!exact.ok) return exact;
+  const { scaled } = exact;
+  const isShared = scale > 0 && ((scaled - 1) / power === value || (scaled + 1) / power === value);
+  return isShared ? { ok: false, code: 'number-out-of-range' } : exact;
 }
 
 /** Scales a decimal text such as `-12.50`; zeros beyond the scale are allowed, other digits are not. */
