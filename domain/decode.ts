@@ -2,15 +2,19 @@
  * Rule 1, decode: text → `Event`, or a rejection from the closed list (DESIGN.md section 2). Guarantee: total (every input
  * gives one of the two, nothing is thrown), and a function of the record alone.
  */
-import { Ajv } from 'ajv';
 import type { ErrorObject } from 'ajv';
-import addFormats from 'ajv-formats';
 import { scaleNumber, scaleText } from './decimal.ts';
-import { ReckonError } from './errors.ts';
 import type { Decoded, LogRecord, Rejection, RejectionReason } from './event.ts';
 import type { Field, Value } from './field.ts';
 import type { Pipeline } from './pipeline.ts';
+import { compileSchema } from './schema.ts';
 import { parseEventTimeMs } from './time.ts';
+
+/**
+ * Levels of objects and arrays. Validating and printing recurse, and where a stack ends depends on the process: without
+ * a limit of our own, the two layers could take the same record differently.
+ */
+const nestingMax = 500;
 
 /** Bytes → text, or null when the bytes are not UTF-8. Injected, as `domain/` knows no platform. */
 export type ReadText = (value: Uint8Array) => string | null;
@@ -28,7 +32,7 @@ class Unreadable {
 /** Compiles the decoder of a pipeline. */
 export function createDecoder(pipeline: Pipeline, readText: ReadText): Decoder {
   const { event, fields, maxFutureMs } = pipeline;
-  const validate = compileSchema(pipeline);
+  const validate = compileSchema(event.schema);
   const readers = fields.map((field) => valueReader(field));
 
   return function decode(record) {
@@ -44,7 +48,10 @@ export function createDecoder(pipeline: Pipeline, readText: ReadText): Decoder {
     } catch (error) {
       return reject('invalid-json', (error as Error).message);
     }
-    if (typeof json !== 'object' || json === null) return reject('wrong-type', 'the event is not an object');
+    if (typeof json !== 'object' || json === null || Array.isArray(json))
+      return reject('wrong-type', 'the event is not an object');
+    if (text.length > 2 * nestingMax && isNestedDeeper(json, nestingMax))
+      return reject('too-deep', `more than ${nestingMax} levels`);
     if (!validate(json)) return { ok: false, rejection: explain(validate.errors?.[0]) };
 
     const id = at(json, event.idPath);
@@ -72,19 +79,6 @@ export function createDecoder(pipeline: Pipeline, readText: ReadText): Decoder {
     }
     return { ok: true, event: { id: String(id), timeMs, values } };
   };
-}
-
-function compileSchema(pipeline: Pipeline) {
-  const ajv = new Ajv({ strict: false, allErrors: false, logger: false });
-  addFormats.default(ajv);
-  try {
-    return ajv.compile(pipeline.event.schema);
-  } catch (error) {
-    throw new ReckonError(
-      'invalid-definition',
-      `pipeline ${pipeline.name}: event.schema: ${(error as Error).message}.`,
-    );
-  }
 }
 
 type ValueReader = (json: unknown) => Value | Unreadable;
@@ -130,11 +124,18 @@ function valueReader(field: Field): ValueReader {
           : new Unreadable(scaled.code, `${name} is ${show(value)}; its scale is ${field.scale}`);
       };
     case 'number':
+      return (json) => {
+        const value = get(json);
+        if (value === undefined || value === null) return null;
+        if (typeof value !== 'number') return wrongType(value);
+        // JSON.parse makes Infinity of 1e400.
+        return Number.isFinite(value) ? value : new Unreadable('number-out-of-range', name);
+      };
     case 'boolean':
       return (json) => {
         const value = get(json);
         if (value === undefined || value === null) return null;
-        return typeof value === field.type ? (value as Value) : wrongType(value);
+        return typeof value === 'boolean' ? value : wrongType(value);
       };
     case 'json':
       return (json) => {
@@ -151,6 +152,18 @@ function at(json: unknown, path: readonly string[]): unknown {
     value = (value as Record<string, unknown>)[property];
   }
   return value;
+}
+
+/** Level by level, as recursion is what this guards against. */
+function isNestedDeeper(json: object, levelsMax: number): boolean {
+  let level: object[] = [json];
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > levelsMax) return true;
+    level = level.flatMap((value) =>
+      Object.values(value).filter((child): child is object => typeof child === 'object' && child !== null),
+    );
+  }
+  return false;
 }
 
 function explain(error: ErrorObject | undefined): Rejection {

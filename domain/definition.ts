@@ -72,7 +72,10 @@ export interface PipelineInput {
   readonly replay?: { readonly map?: (row: Record<string, unknown>) => Record<string, unknown> };
 }
 
-const duration = z.union([z.number(), z.string()]);
+const duration = z.union(
+  [z.number(), z.string()],
+  `must be a duration such as '30s', '5m', '1h' or a number of milliseconds`,
+);
 const fieldName = z.string().min(1);
 const measure = z.union([
   z.literal('count'),
@@ -96,7 +99,10 @@ const definition = z.strictObject({
   event: z.strictObject({
     schema: z.looseObject({ properties: z.record(z.string(), z.looseObject({})) }),
     id: fieldName,
-    time: z.union([fieldName, z.strictObject({ field: fieldName, format: z.enum(timeFormats) })]),
+    time: z.union(
+      [fieldName, z.strictObject({ field: fieldName, format: z.enum(timeFormats) })],
+      `must be a field's name or { field, format } with a format of ${timeFormats.join(', ')}`,
+    ),
     key: fieldName.optional(),
     decimals: z.record(z.string(), z.number().int().min(0).max(12)).optional(),
     sizeMaxBytes: z.number().int().min(1).max(8_000_000).optional(),
@@ -105,7 +111,9 @@ const definition = z.strictObject({
     identifier,
     z.strictObject({
       window: z.strictObject({ tumbling: duration }),
-      groupBy: z.union([fieldName, z.array(fieldName)]).optional(),
+      groupBy: z
+        .union([fieldName, z.array(fieldName)], `must be a field's name or a list of them`)
+        .optional(),
       where: z.record(z.string(), z.unknown()).optional(),
       measures: z.record(z.string().min(1), measure),
     }),
@@ -129,22 +137,28 @@ const definition = z.strictObject({
 /** @returns the input, trusted from here on, or null after adding what is wrong to `problems`. */
 export function parseDefinition(input: unknown, problems: Problems): PipelineInput | null {
   const parsed = definition.safeParse(input);
-  if (parsed.success) {
-    const trusted = parsed.data as unknown as PipelineInput;
-    if (Object.keys(trusted.aggregates).length === 0)
-      problems.add('aggregates', 'must hold at least one aggregate');
-    for (const [name, aggregate] of Object.entries(trusted.aggregates))
-      if (Object.keys(aggregate.measures).length === 0)
-        problems.add(`aggregates.${name}.measures`, 'must hold at least one measure');
-    return trusted;
-  }
-  for (const issue of parsed.error.issues) {
-    const at = issue.path.join('.');
-    if (issue.code === 'unrecognized_keys')
-      for (const key of issue.keys) problems.add(at === '' ? key : `${at}.${key}`, 'is not a known setting');
-    else if (issue.code === 'invalid_union' && issue.path[2] === 'measures')
-      problems.add(at, `must be 'count' or one of { count | sum | min | max | avg: field }`);
-    else problems.add(at === '' ? 'definition' : at, issue.message.replace(/^Invalid input: /, ''));
-  }
-  return null;
+  const issues = parsed.error?.issues ?? [];
+  for (const issue of issues) addIssue(issue, problems);
+  // An unknown setting hides nothing of the others: what they say is checked, too, so that all problems show at once.
+  if (!issues.every(({ code }) => code === 'unrecognized_keys')) return null;
+  const trusted = input as PipelineInput;
+  if (Object.keys(trusted.aggregates).length === 0)
+    problems.add('aggregates', 'must hold at least one aggregate');
+  for (const [name, aggregate] of Object.entries(trusted.aggregates))
+    if (Object.keys(aggregate.measures).length === 0)
+      problems.add(`aggregates.${name}.measures`, 'must hold at least one measure');
+  return trusted;
+}
+
+function addIssue(issue: z.core.$ZodIssue, problems: Problems): void {
+  const at = issue.path.join('.');
+  const label = at === '' ? 'definition' : at;
+  if (issue.code === 'unrecognized_keys')
+    for (const key of issue.keys) problems.add(at === '' ? key : `${at}.${key}`, 'is not a known setting');
+  else if (issue.code === 'invalid_union' && issue.path[2] === 'measures')
+    problems.add(label, `must be 'count' or one of { count | sum | min | max | avg: field }`);
+  else if (issue.code === 'invalid_key') problems.add(label, issue.issues[0]?.message ?? issue.message);
+  else if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined'))
+    problems.add(label, `is missing (${issue.expected} expected)`);
+  else problems.add(label, issue.message.replace(/^Invalid input: /, 'must be otherwise: '));
 }

@@ -12,6 +12,7 @@ import { fieldsOfSchema } from './field.ts';
 import type { Field } from './field.ts';
 import type { Filter } from './filter.ts';
 import { Problems, resolveFilter, resolveMeasures } from './resolve.ts';
+import { compileSchema } from './schema.ts';
 import { timeFormats } from './time.ts';
 import type { TimeFormat } from './time.ts';
 
@@ -54,6 +55,9 @@ const defaults = {
   retention: { windows: '7d', lake: '90d', deadLetters: '30d' },
 } as const;
 
+/** The dedup index keeps log times in 32 bits of milliseconds (`stream/dedup-index.ts`), which is 49 days. */
+const dedupHorizonMaxMs = 30 * 86_400_000;
+
 /** @throws ReckonError `invalid-definition`: every problem, each beginning with the field's name. */
 export function definePipeline(input: PipelineInput): Pipeline {
   const problems = new Problems();
@@ -83,10 +87,10 @@ export function definePipeline(input: PipelineInput): Pipeline {
     partitions: parsed.partitions ?? defaults.partitions,
     event: {
       schema: event.schema,
-      idPath: event.id.split('.'),
-      timePath: time.field.split('.'),
+      idPath: pathOf(fields, event.id),
+      timePath: pathOf(fields, time.field),
       timeFormat: time.format,
-      keyPath: (event.key ?? event.id).split('.'),
+      keyPath: pathOf(fields, event.key ?? event.id),
       sizeMaxBytes: event.sizeMaxBytes ?? defaults.sizeMaxBytes,
     },
     fields,
@@ -104,6 +108,7 @@ export function definePipeline(input: PipelineInput): Pipeline {
     },
     replayMap: parsed.replay?.map ?? null,
   };
+  if (pipeline.dedupHorizonMs > dedupHorizonMaxMs) problems.add('dedupHorizon', 'must be at most 30d');
   if (problems.found) throw problems.asError(pipeline.name);
   return pipeline;
 }
@@ -111,6 +116,11 @@ export function definePipeline(input: PipelineInput): Pipeline {
 /** @returns the field's index, or −1. */
 export function fieldIndex(fields: readonly Field[], name: string): number {
   return fields.findIndex((field) => field.name === name);
+}
+
+/** A property's own name may hold a dot, so the schema decides where a field is, not its name. */
+function pathOf(fields: readonly Field[], name: string): readonly string[] {
+  return fields[fieldIndex(fields, name)]?.path ?? name.split('.');
 }
 
 function resolveAggregate(
@@ -164,17 +174,31 @@ function checkFields(fields: readonly Field[], event: EventInput, problems: Prob
     else if (role !== 'event.time' && field.type !== 'string' && field.type !== 'integer')
       problems.add(role, `\`${name}\` must be a string or an integer in event.schema`);
   }
+  checkNames(fields, problems);
+  try {
+    compileSchema(event.schema);
+  } catch (error) {
+    problems.add('event.schema', `is no valid JSON Schema: ${(error as Error).message}`);
+  }
+}
+
+/** Names become columns of the lake and, as `<slot>|<group>`, fields of Redis hashes. */
+function checkNames(fields: readonly Field[], problems: Problems): void {
   const columns = new Map<string, string>();
-  for (const field of fields) {
-    const twin = columns.get(field.column.toLowerCase());
+  for (const { name, path, column } of fields) {
+    const twin = columns.get(column.toLowerCase());
     if (twin !== undefined)
+      problems.add('event.schema', `\`${twin}\` and \`${name}\` would share the column ${column}`);
+    else if (fields.filter((other) => other.name === name).length > 1)
+      problems.add('event.schema', `has two fields called \`${name}\``);
+    if (column.startsWith('_'))
+      problems.add('event.schema', `\`${name}\`: names that begin with _ are Reckon's own`);
+    if (/[|\p{Cc}\p{Cs}]/u.test(name) || path.includes(''))
       problems.add(
         'event.schema',
-        `\`${twin}\` and \`${field.name}\` would share the column ${field.column}`,
+        `${JSON.stringify(name)}: a name must not be empty nor hold | or control characters`,
       );
-    if (field.column.startsWith('_'))
-      problems.add('event.schema', `\`${field.name}\`: names that begin with _ are Reckon's own`);
-    columns.set(field.column.toLowerCase(), field.name);
+    columns.set(column.toLowerCase(), name);
   }
 }
 

@@ -96,8 +96,11 @@ function constantOf(label: string, constant: unknown, field: Field, problems: Pr
     return null;
   }
   const expected = field.type === 'string' ? 'string' : field.type === 'boolean' ? 'boolean' : 'number';
-  if (typeof constant === expected) return constant as Value;
-  problems.add(label, `must be a ${expected}, as \`${field.name}\` is`);
+  if (typeof constant !== expected) problems.add(label, `must be a ${expected}, as \`${field.name}\` is`);
+  else if (typeof constant === 'number' && !Number.isFinite(constant)) problems.add(label, 'must be finite');
+  else if (typeof constant === 'string' && /[\0\p{Cs}]/u.test(constant))
+    problems.add(label, 'must not hold NUL or half of a surrogate pair, which SQL cannot write');
+  else return constant as Value;
   return null;
 }
 
