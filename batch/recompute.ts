@@ -18,8 +18,9 @@ export interface PartitionRange {
 }
 
 /**
- * Every record up to the vector with what rules 1 to 3 make of it. Columns: _partition, _offset, _rejected, time_ms,
- * watermark_ms, duplicate, and the fields.
+ * Names that begin with `_` are Reckon's own; a field never has one, so nothing here can be mistaken for a field.
+ * Every record up to the vector with what rules 1 to 3 make of it. Columns: _partition, _offset, _rejected, _time_ms,
+ * _watermark_ms, _duplicate, and the fields.
  * @param files what DuckDB opens; read as an explicit list, never a glob
  */
 export function classifiedSql(
@@ -34,17 +35,17 @@ export function classifiedSql(
   );
   const byOffset = 'PARTITION BY _partition ORDER BY _offset';
   return `WITH log AS (
-  SELECT _partition, _offset, _id, _rejected, epoch_ms(_time) AS time_ms${fields},
+  SELECT _partition, _offset, _id, _rejected, epoch_ms(_time) AS _time_ms${fields},
     -- Log time: the running maximum of the broker's timestamps.
-    max(epoch_ms(_timestamp)) OVER (${byOffset}) AS log_ms,
+    max(epoch_ms(_timestamp)) OVER (${byOffset}) AS _log_ms,
     -- Rule 3: the watermark follows the largest event time of the earlier decodable records.
-    max(epoch_ms(_time)) OVER (${byOffset} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) - ${pipeline.outOfOrderMs} AS watermark_ms
+    max(epoch_ms(_time)) OVER (${byOffset} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) - ${pipeline.outOfOrderMs} AS _watermark_ms
   FROM read_parquet([${files.map(quotePath).join(', ')}])
   WHERE ${wanted.length === 0 ? 'false' : wanted.join(' OR ')}
 )
-SELECT _partition, _offset, _rejected, time_ms, watermark_ms${fields},
+SELECT _partition, _offset, _rejected, _time_ms, _watermark_ms${fields},
   -- Rule 2: the same id at an earlier offset of the same partition, within the dedup horizon.
-  coalesce(_rejected IS NULL AND log_ms - lag(log_ms) OVER (PARTITION BY _partition, _rejected IS NULL, _id ORDER BY _offset) <= ${pipeline.dedupHorizonMs}, false) AS duplicate
+  coalesce(_rejected IS NULL AND _log_ms - lag(_log_ms) OVER (PARTITION BY _partition, _rejected IS NULL, _id ORDER BY _offset) <= ${pipeline.dedupHorizonMs}, false) AS _duplicate
 FROM log`;
 }
 
@@ -65,12 +66,12 @@ GROUP BY ALL`;
 
 /** What became of the records of each partition, for one aggregate. Columns: _partition and the terms of the identity. */
 export function accountingSql(pipeline: Pipeline, aggregate: Aggregate): string {
-  const live = '_rejected IS NULL AND NOT duplicate';
+  const live = '_rejected IS NULL AND NOT _duplicate';
   const filtered = `${live} AND NOT (${filterSql(aggregate, pipeline.fields)})`;
   return `SELECT _partition, count(*) AS consumed,
   count(*) FILTER (${acceptedSql(pipeline, aggregate)}) AS counted,
   count(*) FILTER (${filtered}) AS filtered,
-  count(*) FILTER (_rejected IS NULL AND duplicate) AS duplicate,
+  count(*) FILTER (_rejected IS NULL AND _duplicate) AS duplicate,
   count(*) FILTER (${live} AND (${filterSql(aggregate, pipeline.fields)}) AND ${lateSql(aggregate)}) AS late,
   count(*) FILTER (_rejected IS NOT NULL) AS dead
 FROM classified GROUP BY _partition ORDER BY _partition`;
@@ -78,23 +79,23 @@ FROM classified GROUP BY _partition ORDER BY _partition`;
 
 /** By partition, the largest event time: what decides which windows are closed. */
 export const maxEventTimeSql =
-  'SELECT _partition, max(time_ms) AS max_ms FROM classified WHERE _rejected IS NULL GROUP BY _partition';
+  'SELECT _partition, max(_time_ms) AS max_ms FROM classified WHERE _rejected IS NULL GROUP BY _partition';
 
 export const deadByReasonSql =
   'SELECT _rejected AS reason, count(*) AS records FROM classified WHERE _rejected IS NOT NULL GROUP BY ALL ORDER BY ALL';
 
 function acceptedSql(pipeline: Pipeline, aggregate: Aggregate): string {
-  return `_rejected IS NULL AND NOT duplicate AND (${filterSql(aggregate, pipeline.fields)}) AND NOT ${lateSql(aggregate)}`;
+  return `_rejected IS NULL AND NOT _duplicate AND (${filterSql(aggregate, pipeline.fields)}) AND NOT ${lateSql(aggregate)}`;
 }
 
 /** Start of the tumbling window, rounded towards minus infinity (times before 1970 are negative). */
 function windowSql({ window }: Aggregate): string {
-  return `(time_ms - ((time_ms % ${window.sizeMs}) + ${window.sizeMs}) % ${window.sizeMs})`;
+  return `(_time_ms - ((_time_ms % ${window.sizeMs}) + ${window.sizeMs}) % ${window.sizeMs})`;
 }
 
 function lateSql(aggregate: Aggregate): string {
   const end = `${windowSql(aggregate)} + ${aggregate.window.sizeMs}`;
-  return `coalesce(${end} + ${aggregate.allowedLatenessMs} <= watermark_ms, false)`;
+  return `coalesce(${end} + ${aggregate.allowedLatenessMs} <= _watermark_ms, false)`;
 }
 
 function groupSql(aggregate: Aggregate, fields: readonly Field[]): string {
@@ -138,6 +139,9 @@ function literal(value: Value, field: Field): string {
   if (value === null) return 'NULL';
   if (typeof value === 'string') return quoteLiteral(value);
   if (field.type === 'decimal') return formatScaled(BigInt(value), field.scale);
+  // A literal with a point is a decimal in DuckDB, and one of 16 digits or more becomes another double than JavaScript's.
+  if (typeof value === 'number' && (field.type === 'number' || !Number.isSafeInteger(value)))
+    return `'${value}'::DOUBLE`;
   return String(value);
 }
 

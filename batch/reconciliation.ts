@@ -214,7 +214,7 @@ function emptyClassifiedSql(pipeline: Pipeline): string {
   const fields = pipeline.fields
     .map(({ column, type }) => `, NULL::${types[type]} AS ${identifier(column)}`)
     .join('');
-  return `SELECT 0 AS _partition, 0::BIGINT AS _offset, NULL::VARCHAR AS _rejected, 0::BIGINT AS time_ms, 0::BIGINT AS watermark_ms${fields}, false AS duplicate WHERE false`;
+  return `SELECT 0 AS _partition, 0::BIGINT AS _offset, NULL::VARCHAR AS _rejected, 0::BIGINT AS _time_ms, 0::BIGINT AS _watermark_ms${fields}, false AS _duplicate WHERE false`;
 }
 
 function textOf(value: unknown): string | null {
