@@ -41,7 +41,7 @@ const defaultArchivePollMs = 500;
 export function createReconciliationActivities(deps: ReconciliationDeps) {
   const { archivePollMs = defaultArchivePollMs } = deps;
   return {
-    async resolvePipeline({ pipeline }) {
+    resolvePipeline: async ({ pipeline }) => {
       try {
         return findPipeline(deps.pipelines, pipeline).name;
       } catch (error) {
@@ -49,14 +49,13 @@ export function createReconciliationActivities(deps: ReconciliationDeps) {
       }
     },
 
-    snapshotSpeed({ pipeline, scope, runId }) {
-      return underHeartbeat((signal) =>
+    snapshotSpeed: ({ pipeline, scope, runId }) =>
+      underHeartbeat((signal) =>
         deps.snapshotSpeed(findPipeline(deps.pipelines, pipeline), scope, runId, signal),
-      );
-    },
+      ),
 
-    awaitArchive({ pipeline, vector }) {
-      return underHeartbeat(async (_signal, report) => {
+    awaitArchive: ({ pipeline, vector }) =>
+      underHeartbeat(async (_signal, report) => {
         const found = findPipeline(deps.pipelines, pipeline);
         for (;;) {
           const archived = await deps.archivedVector(found);
@@ -64,11 +63,10 @@ export function createReconciliationActivities(deps: ReconciliationDeps) {
           report({ archived, wanted: vector });
           await Context.current().sleep(archivePollMs);
         }
-      });
-    },
+      }),
 
-    compareLayers(snapshot) {
-      return underHeartbeat(async (signal) => {
+    compareLayers: (snapshot) =>
+      underHeartbeat(async (signal) => {
         const report = await deps.compareLayers(
           findPipeline(deps.pipelines, snapshot.pipeline),
           snapshot,
@@ -76,8 +74,7 @@ export function createReconciliationActivities(deps: ReconciliationDeps) {
         );
         const { reportPath } = await deps.reports.write(report);
         return summarize(report, reportPath);
-      });
-    },
+      }),
   } satisfies ReconciliationActivities;
 }
 

@@ -57,10 +57,14 @@ export async function reconcile(
   };
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    return await Promise.race([
+    const result = await Promise.race([
       resultOf(handle) as Promise<ReconciliationSummary>,
-      follow(temporal, handle, workerWaitMs, options.onPhase ?? (() => undefined), following.signal),
+      follow(handle, workerWaitMs, options.onPhase ?? (() => undefined), following.signal),
     ]);
+    if (result !== 'no-worker') return result;
+    // Left open, it would start whenever a worker comes, long after anybody waits for it.
+    await handle.terminate('no worker picked it up');
+    throw noWorker(temporal);
   } finally {
     following.abort();
     signal?.removeEventListener('abort', cancel);
@@ -83,23 +87,19 @@ function noWorker({ settings }: Temporal): ReckonError {
   );
 }
 
-/** Reports phases until it is told to stop. A run that no worker picks up is terminated: it would start much later. */
+/** Reports phases until it is told to stop; resolves only when no worker picks the run up in time. */
 async function follow(
-  temporal: Temporal,
   handle: WorkflowHandle,
   workerWaitMs: number,
   onPhase: (phase: ReconciliationPhase) => void,
   stop: AbortSignal,
-): Promise<never> {
+): Promise<'no-worker'> {
   const deadlineMs = Date.now() + workerWaitMs;
   let last: ReconciliationPhase | null = null;
   let pickedUp = false;
   while (!stop.aborted) {
     pickedUp ||= await isPickedUp(handle);
-    if (!pickedUp && Date.now() >= deadlineMs) {
-      await handle.terminate('no worker picked it up');
-      throw noWorker(temporal);
-    }
+    if (!pickedUp && Date.now() >= deadlineMs) return 'no-worker';
     const phase: ReconciliationPhase | null = pickedUp ? ((await progressOf(handle))?.phase ?? last) : null;
     if (phase !== null && phase !== last && !stop.aborted) onPhase(phase);
     last = phase;
