@@ -71,6 +71,6 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof ReckonError)) throw error;
-  console.error(`stack: ${error.line}`);
+  console.error(`reckon: ${error.line}`);
   process.exitCode = 1;
 }
