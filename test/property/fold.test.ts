@@ -95,7 +95,7 @@ it('is the same when cut into commits anywhere, and when it crashes and rewinds 
       while (i < log.length) {
         const entry = log[i++] as Entry;
         fold.take(entry.record);
-        const next = decision.next().value;
+        const next: unknown = decision.next().value;
         if (next === 'commit' && fold.dirty) state.commit(fold.takeChanges());
         // A fetch may begin earlier than asked: what was taken is ignored.
         if (next === 'refetch') for (const { record } of log.slice(Math.max(0, i - 5), i)) fold.take(record);

@@ -19,13 +19,13 @@ const good = () => ({
         ratio: { type: 'number' },
         paid: { type: 'boolean' },
         tags: { type: 'array' },
-      } as Loose,
-    } as Loose,
+      },
+    },
     id: 'id',
     time: 'at',
     decimals: { amount: 2 },
   } as Loose,
-  aggregates: { hourly: { window: { tumbling: '1h' }, measures: { n: 'count' } as Loose } as Loose } as Loose,
+  aggregates: { hourly: { window: { tumbling: '1h' }, measures: { n: 'count' } } } as Loose,
 });
 
 const define = (input: unknown) => definePipeline(input as PipelineInput);

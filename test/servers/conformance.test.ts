@@ -1,0 +1,264 @@
+/**
+ * Three implementations of the same rules on the same hostile logs: the fold with its Lua commit in a real Redis, DuckDB's
+ * SQL over a real lake, and the naive model. All three must agree cell by cell, and a cell that was tampered with must
+ * always be reported. RECKON_SEED repeats a failure, RECKON_RUNS widens the search.
+ */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import * as fc from 'fast-check';
+import { ArchiveTable } from '../../batch/archive-table.ts';
+import { eventColumns, RowBuffer } from '../../batch/event-table.ts';
+import { compareLayers } from '../../batch/reconciliation.ts';
+import { DuckDb } from '../../clients/duckdb.ts';
+import { readUtf8 } from '../../clients/kafka.ts';
+import { LocalObjectStore } from '../../clients/object-store.ts';
+import { createDecoder } from '../../domain/decode.ts';
+import type { Report } from '../../domain/report.ts';
+import { metaKey, windowIndexKey, windowKey } from '../../stream/keys.ts';
+import { PartitionFold } from '../../stream/fold.ts';
+import { snapshotSpeed } from '../../stream/snapshot.ts';
+import { StateStore } from '../../stream/state-store.ts';
+import { naiveOutcome } from '../support/naive-model.ts';
+import { pipeline, rules } from '../support/odd-pipeline.ts';
+import { anyLog } from '../support/random-log.ts';
+import type { Entry } from '../support/random-log.ts';
+import { startRedis } from '../support/redis-server.ts';
+import type { RedisServer } from '../support/redis-server.ts';
+
+const seed = Number(process.env['RECKON_SEED'] ?? Date.now() % 2 ** 31);
+const decode = createDecoder(pipeline, readUtf8);
+let server: RedisServer;
+let database: DuckDb;
+
+beforeAll(async () => {
+  server = await startRedis();
+  database = await DuckDb.open({
+    memoryLimit: '512MB',
+    threads: 2,
+    tempDirectory: join(server.folder, 'spill'),
+  });
+});
+
+afterAll(async () => {
+  database.close();
+  await server.stop();
+});
+
+/** Logs of several partitions in a fresh Redis and a fresh lake. */
+async function fill(logs: readonly (readonly Entry[])[], commitEvery: number) {
+  await server.redis.flushall();
+  const store = new StateStore(server.redis, pipeline);
+  // A path in which DuckDB could take characters for wildcards or quotes.
+  const archive = new ArchiveTable(
+    new LocalObjectStore(join(server.folder, `la[k]e*?'s ${randomUUID()}`)),
+    pipeline,
+  );
+  await archive.create(1);
+  for (const [partition, log] of logs.entries()) {
+    const records = log.map(({ record }) => ({ ...record, partition }));
+    const first = records[0]?.offset ?? 0;
+    const { position } = await store.acquire(partition, 'me', first);
+    const fold = new PartitionFold(pipeline, decode, position, first);
+    let rows = new RowBuffer(eventColumns(pipeline));
+    let expectedOffset = first;
+    for (const [i, record] of records.entries()) {
+      fold.take(record);
+      rows.add(record, decode(record));
+      if (i % commitEvery !== commitEvery - 1 && i < records.length - 1) continue;
+      expect(await store.commit(partition, 'me', fold.takeChanges())).toEqual({ kind: 'committed' });
+      const range = { partition, expectedOffset, nextOffset: record.offset + 1, rows };
+      expect(await archive.append(database, [range], 1)).toBe(true);
+      expectedOffset = record.offset + 1;
+      rows = new RowBuffer(eventColumns(pipeline));
+    }
+  }
+  const compare = async (scope: 'all' | 'closed' = 'all'): Promise<Report> => {
+    const deps = { store, database, partitions: logs.length, folder: join(server.folder, 'snapshots') };
+    return compareLayers(
+      database,
+      archive,
+      pipeline,
+      await snapshotSpeed(deps, pipeline, scope, randomUUID()),
+    );
+  };
+  return { store, compare };
+}
+
+/** What Redis holds, cell by cell. */
+async function redisWindows(partition: number): Promise<Record<string, Record<string, bigint>>> {
+  const members = await server.redis.zrange(windowIndexKey(pipeline.name, partition), 0, '-1');
+  const windows: Record<string, Record<string, bigint>> = {};
+  for (const member of members) {
+    const cells = await server.redis.hgetall(windowKey(pipeline.name, partition, member));
+    windows[member] = Object.fromEntries(Object.entries(cells).map(([cell, value]) => [cell, BigInt(value)]));
+  }
+  return windows;
+}
+
+it('speed, batch and the naive model agree to the last digit', async () => {
+  await fc.assert(
+    fc.asyncProperty(anyLog(80), anyLog(80), fc.integer({ min: 1, max: 90 }), async (a, b, commitEvery) => {
+      const logs = [a, b];
+      const { compare, store } = await fill(logs, commitEvery);
+      for (const [partition, log] of logs.entries()) {
+        const expected = naiveOutcome(
+          rules,
+          log.map(({ plain }) => plain),
+        );
+        expect(await redisWindows(partition)).toEqual(expected.windows);
+        expect(Object.fromEntries((await store.read(partition))?.counters ?? [])).toEqual(expected.counters);
+      }
+      const all = await compare('all');
+      expect({ ...all, sql: [], files: [] }).toMatchObject({
+        verdict: 'exact',
+        unexplained: 0,
+        differences: [],
+      });
+      expect(all.accounting.every(({ holds }) => holds)).toBe(true);
+      expect(all.records).toBe(String(a.length + b.length));
+      const cells = (await Promise.all([0, 1].map(redisWindows))).flatMap(Object.values).flatMap(Object.keys);
+      expect(all.aggregates.reduce((sum, { matched }) => sum + matched, 0)).toBe(cells.length);
+      expect(await compare('closed')).toMatchObject({ verdict: 'exact', unexplained: 0 });
+    }),
+    { numRuns: Number(process.env['RECKON_RUNS'] ?? 15), seed },
+  );
+}, 180_000);
+
+describe('a tampered state is never exact', () => {
+  /** A log with counted cells; the seed decides which. */
+  const log = () => {
+    const found = fc.sample(anyLog(80), { seed, numRuns: 200 }).find(
+      (entries) =>
+        Object.keys(
+          naiveOutcome(
+            rules,
+            entries.map(({ plain }) => plain),
+          ).windows,
+        ).length > 60,
+    );
+    if (found === undefined) throw new Error('no log with enough windows');
+    return found;
+  };
+  let compare: () => Promise<Report>;
+  let cells: { key: string; member: string; field: string; value: bigint }[];
+  let dump: () => Promise<void>;
+
+  beforeAll(async () => {
+    const filled = await fill([log()], 1_000);
+    compare = filled.compare;
+    const windows = await redisWindows(0);
+    cells = Object.entries(windows).flatMap(([member, window]) =>
+      Object.entries(window).map(([field, value]) => ({
+        key: windowKey(pipeline.name, 0, member),
+        member,
+        field,
+        value,
+      })),
+    );
+    const keys = await server.redis.keys('*');
+    const saved = await Promise.all(
+      keys.map(async (key) => [key, await server.redis.dumpBuffer(key)] as const),
+    );
+    dump = async () => {
+      await server.redis.flushall();
+      for (const [key, bytes] of saved) await server.redis.restore(key, 0, bytes);
+    };
+    expect(await compare()).toMatchObject({ verdict: 'exact' });
+  });
+
+  afterEach(() => dump());
+
+  const sampled = () =>
+    fc.sample(fc.nat(cells.length - 1), { seed, numRuns: 8 }).map((i) => cells[i] as (typeof cells)[number]);
+
+  it.each([1n, -1n])(
+    'by %d in any cell',
+    async (change) => {
+      for (const { key, field, value, member } of sampled()) {
+        await server.redis.hset(key, field, String(value + change));
+        const report = await compare();
+        expect(report).toMatchObject({ verdict: 'unexplained', unexplained: 1, differencesTotal: 1 });
+        const [slot] = field.split('|');
+        expect(report.differences[0]).toMatchObject({
+          aggregate: member.split('|')[0],
+          slot,
+          speed: String(value + change),
+          batch: String(value),
+          windowStart: new Date(Number(member.split('|')[1])).toISOString(),
+          group: field.slice((slot?.length ?? 0) + 1),
+          class: slot !== 'rows' ? 'unexplained' : change > 0n ? 'overcounted-in-speed' : 'missing-in-speed',
+        });
+        await server.redis.hset(key, field, String(value));
+      }
+    },
+    120_000,
+  );
+
+  it('by a deleted field', async () => {
+    for (const { key, field, value } of sampled()) {
+      await server.redis.hdel(key, field);
+      expect(await compare()).toMatchObject({
+        unexplained: 1,
+        differences: [{ speed: null, batch: String(value) }],
+      });
+      await dump();
+    }
+  }, 120_000);
+
+  it('by a deleted window, with or without its entry in the index', async () => {
+    const { key, member } = sampled()[0] as (typeof cells)[number];
+    const lost = cells.filter((cell) => cell.key === key).length;
+    await server.redis.del(key);
+    expect(await compare()).toMatchObject({ verdict: 'unexplained', differencesTotal: lost });
+    await server.redis.zrem(windowIndexKey(pipeline.name, 0), member);
+    expect(await compare()).toMatchObject({ verdict: 'unexplained', differencesTotal: lost });
+  });
+
+  it('by a deleted index', async () => {
+    await server.redis.del(windowIndexKey(pipeline.name, 0));
+    expect(await compare()).toMatchObject({ verdict: 'unexplained', differencesTotal: cells.length });
+  });
+
+  it('by an extra field, group or window', async () => {
+    const { key, field } = cells[0] as (typeof cells)[number];
+    await server.redis.hset(key, `sum:nothing|${field.split('|')[1]}`, '0');
+    expect(await compare()).toMatchObject({
+      differencesTotal: 1,
+      differences: [{ speed: '0', batch: null }],
+    });
+    await dump();
+    await server.redis.hset(key, 'rows|["never seen"]', '0');
+    expect(await compare()).toMatchObject({ differencesTotal: 1 });
+    await dump();
+    const member = 'total|86400000000';
+    await server.redis.zadd(windowIndexKey(pipeline.name, 0), 86400000000 + 86_400_000, member);
+    await server.redis.hset(windowKey(pipeline.name, 0, member), 'rows|[]', '1');
+    expect(await compare()).toMatchObject({ differencesTotal: 1 });
+  });
+
+  it('by any counter', async () => {
+    const counters = Object.keys(await server.redis.hgetall(metaKey(pipeline.name, 0))).filter((name) =>
+      /^(consumed|duplicate|gaps|(dead|counted|filtered|late):.*)$/.test(name),
+    );
+    expect(counters.length).toBeGreaterThan(10);
+    for (const counter of counters.filter((_, i) => i % 5 === seed % 5)) {
+      await server.redis.hincrby(metaKey(pipeline.name, 0), counter, 1);
+      expect([counter, (await compare()).verdict]).toEqual([counter, 'unexplained']);
+      await server.redis.hincrby(metaKey(pipeline.name, 0), counter, -1);
+    }
+  }, 120_000);
+
+  it('by a moved offset or base', async () => {
+    for (const field of ['offset', 'base']) {
+      await server.redis.hincrby(metaKey(pipeline.name, 0), field, -1);
+      expect([field, (await compare()).verdict]).toEqual([field, 'unexplained']);
+      await dump();
+    }
+  });
+
+  it('by a text in a cell: the comparison fails rather than passes', async () => {
+    const { key, field } = cells[0] as (typeof cells)[number];
+    await server.redis.hset(key, field, 'three');
+    await expect(compare()).rejects.toThrow();
+  });
+});
