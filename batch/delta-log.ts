@@ -50,6 +50,9 @@ export class DeltaTable {
   readonly #store: ObjectStore;
   #snapshot: TableSnapshot = { version: -1, files: new Map(), transactions: new Map() };
 
+  /** Whether this process has seen that no later version exists; from then on, versions only ever follow. */
+  #endChecked = false;
+
   /** @param root folder of the table in the store, such as `flights/events` */
   constructor(store: ObjectStore, root: string) {
     this.#store = store;
@@ -83,7 +86,7 @@ export class DeltaTable {
     for (;;) {
       const version = this.#snapshot.version + 1;
       const bytes = await this.#store.get(this.#versionPath(version));
-      if (bytes === null) return this.#snapshot;
+      if (bytes === null) return this.#checkEnd();
       this.#snapshot = apply(this.#snapshot, version, decode(bytes, this.#versionPath(version)));
     }
   }
@@ -104,6 +107,24 @@ export class DeltaTable {
         return version;
       }
     }
+  }
+
+  /** The log ends where a version is missing, unless later ones exist: to write into that gap would bring back the past. */
+  async #checkEnd(): Promise<TableSnapshot> {
+    if (this.#endChecked) return this.#snapshot;
+    const names = await this.#store.list(`${this.root}/_delta_log`);
+    const newest = Math.max(
+      -1,
+      ...names.filter((name) => /^\d{20}\.json$/.test(name)).map((name) => parseInt(name, 10)),
+    );
+    // A version that another writer added since is no gap: it is the next one to read.
+    if (
+      newest > this.#snapshot.version &&
+      (await this.#store.get(this.#versionPath(this.#snapshot.version + 1))) === null
+    )
+      throw corrupt(`${this.#versionPath(this.#snapshot.version + 1)} of the lake is missing.`);
+    this.#endChecked = true;
+    return newest > this.#snapshot.version ? this.refresh() : this.#snapshot;
   }
 
   #versionPath(version: number): string {
@@ -135,18 +156,20 @@ function encode(actions: readonly Action[]): Uint8Array {
 
 function decode(bytes: Uint8Array, path: string): ParsedAction[] {
   const lines = Buffer.from(bytes).toString('utf8').split('\n');
+  const actions: unknown[] = [];
   try {
-    return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as ParsedAction);
+    for (const line of lines) if (line !== '') actions.push(JSON.parse(line));
   } catch (cause) {
-    throw new ReckonError(
-      'corrupt-lake',
-      `${path} of the lake is not valid JSON.`,
-      'Restore it from a copy of the lake.',
-      {
-        cause,
-      },
-    );
+    throw corrupt(`${path} of the lake is not valid JSON.`, cause);
   }
+  // Every version says at least who wrote it: an empty one was torn.
+  if (actions.length === 0 || actions.some((action) => typeof action !== 'object' || action === null))
+    throw corrupt(`${path} of the lake holds no actions.`);
+  return actions as ParsedAction[];
+}
+
+function corrupt(message: string, cause?: unknown): ReckonError {
+  return new ReckonError('corrupt-lake', message, 'Restore it from a copy of the lake.', { cause });
 }
 
 function schemaString(columns: readonly DeltaColumn[]): string {

@@ -232,7 +232,7 @@ it('is atomic: whoever reads while it runs sees all of a commit or nothing', asy
         .hget(shopKey, 'rows|[null]')
         .hget(metaKey(pipeline.name, 0), 'offset')
         .exec();
-      seen.add((reply ?? []).map(([, value]) => String(value ?? '0')).join(' '));
+      seen.add((reply ?? []).map(([, value]) => (typeof value === 'string' ? value : '0')).join(' '));
     }
   })();
   for (let i = 0; i < 200; i++) await store.commit(0, 'me', changes(i, i + 1, [1]));
