@@ -124,7 +124,7 @@ it('speed, batch and the naive model agree to the last digit', async () => {
   );
 }, 180_000);
 
-describe('a tampered state is never exact', () => {
+describe(`a tampered state is never exact (seed ${seed})`, () => {
   /** A log with counted cells; the seed decides which. */
   const log = () => {
     const found = fc.sample(anyLog(80), { seed, numRuns: 200 }).find(
