@@ -1,6 +1,7 @@
 /**
  * `kill -9` in the middle of the work, again and again: after the restart nothing is lost and nothing is doubled, in Redis
- * as in the lake.
+ * as in the lake. Each round kills the process while a slice of the flights arrives; the last slice comes after the last
+ * kill, so that no round can find the work done.
  */
 import { join } from 'node:path';
 import { eventually } from '../support/eventually.ts';
@@ -8,44 +9,73 @@ import { consumed, expectSame, flightCells } from '../support/flights-check.ts';
 import { counter, duck, lakeFrom, lakeRows, topicSpans, withRedis } from '../support/independent.ts';
 import { World, lastJson, sampleFile } from '../support/world.ts';
 
-const records = 200_000;
-const file = sampleFile('flights-3m.parquet');
-const source = `(SELECT date AS t, delay, distance, origin FROM read_parquet('${file}', file_row_number = true)
-  WHERE file_row_number < ${records})`;
-/** Where the process is killed, as a part of all records. */
-const kills = [0.15, 0.35, 0.6];
+const sliceRows = 40_000;
+const kills = 3;
+const records = sliceRows * (kills + 1);
+const source = `(SELECT file_row_number AS n, date AS t, delay, distance, origin, destination
+  FROM read_parquet('${sampleFile('flights-3m.parquet')}', file_row_number = true) WHERE file_row_number < ${records})`;
+/** How much of a slice a process has done when it is killed. */
+const killedAfter = 2_000;
 let world: World;
+let slices: string[];
 
-beforeAll(() => {
+beforeAll(async () => {
   world = new World();
+  slices = Array.from({ length: kills + 1 }, (_, i) => join(world.dir, `slice-${i}.ndjson`));
+  for (const [i, slice] of slices.entries())
+    await duck(`COPY (SELECT 'flight ' || n AS id, strftime(t, '%Y/%m/%d %H:%M') AS date, delay, distance, origin, destination
+      FROM ${source} WHERE n // ${sliceRows} = ${i} ORDER BY n) TO '${slice}' (FORMAT json)`);
 });
 afterAll(() => world.close());
 
-async function replayAll(env: Readonly<Record<string, string>>): Promise<void> {
-  const replay = await world.run('replay', ['--file', file, '--limit', String(records), '--json'], env);
-  expect(lastJson(replay)).toMatchObject({ records });
+/**
+ * @param done how many records the process has done, as its store tells
+ * @returns what it had done at each kill
+ */
+async function killAgainAndAgain(
+  command: string,
+  env: Readonly<Record<string, string>>,
+  done: () => Promise<number> | number,
+): Promise<number[]> {
+  const seen: number[] = [];
+  for (const [i, slice] of slices.entries()) {
+    if (i === kills) {
+      expect(lastJson(await replay(slice, env))).toMatchObject({ records: sliceRows });
+      break;
+    }
+    const running = await world.start(command, env);
+    const replaying = replay(slice, env);
+    await eventually(
+      async () => expect(await done()).toBeGreaterThan(i * sliceRows + killedAfter),
+      60_000,
+      5,
+    );
+    expect((await running.end('SIGKILL')).code).toBeNull();
+    seen.push(await done());
+    expect(lastJson(await replaying)).toMatchObject({ records: sliceRows });
+  }
+  return seen;
 }
 
-test('the stream process, killed three times while it catches up and while events arrive', async () => {
+function replay(file: string, env: Readonly<Record<string, string>>) {
+  return world.run('replay', ['--file', file, '--json'], env);
+}
+
+function expectInTheMiddle(seen: readonly number[]): void {
+  expect(seen).toHaveLength(kills);
+  seen.forEach((count, i) => {
+    expect(count).toBeGreaterThan(i * sliceRows);
+    expect(count).toBeLessThanOrEqual((i + 1) * sliceRows);
+  });
+}
+
+test('the stream process, killed three times while events arrive', async () => {
   const name = world.name('killed-stream');
   const env = { RECKON_PIPELINE: world.flights(name), FLUSH_MS: '20' };
-  const replay = replayAll(env);
-  const seen: number[] = [];
-  await withRedis(world.endpoints.redisUrl, async (redis) => {
-    for (const part of kills) {
-      const stream = await world.start('stream', env);
-      await eventually(
-        async () => expect(await counter(redis, name, 'consumed')).toBeGreaterThan(part * records),
-        60_000,
-        5,
-      );
-      expect((await stream.end('SIGKILL')).code).toBeNull();
-      seen.push(await counter(redis, name, 'consumed'));
-    }
-  });
-  await replay;
-  // Each time it died in the middle of the work.
-  for (const count of seen) expect(count).toBeLessThan(records);
+  const seen = await withRedis(world.endpoints.redisUrl, (redis) =>
+    killAgainAndAgain('stream', env, () => counter(redis, name, 'consumed')),
+  );
+  expectInTheMiddle(seen);
   await world.start('stream', env);
   await consumed(world, name, records);
   await expectSame(world, name, await flightCells(source));
@@ -55,16 +85,7 @@ test('the archiver, killed three times: every offset is in the lake exactly once
   const name = world.name('killed-archive');
   const env = { RECKON_PIPELINE: world.flights(name), ARCHIVE_ROLL_MS: '50' };
   const table = join(world.lake, name, 'events');
-  const replay = replayAll(env);
-  const seen: number[] = [];
-  for (const part of kills) {
-    const archive = await world.start('archive', env);
-    await eventually(() => expect(lakeRows(table)).toBeGreaterThan(part * records), 60_000, 5);
-    expect((await archive.end('SIGKILL')).code).toBeNull();
-    seen.push(lakeRows(table));
-  }
-  await replay;
-  for (const count of seen) expect(count).toBeLessThan(records);
+  expectInTheMiddle(await killAgainAndAgain('archive', env, () => lakeRows(table)));
   await world.start('archive', env);
   await eventually(() => expect(lakeRows(table)).toBeGreaterThanOrEqual(records), 60_000);
 
