@@ -52,10 +52,11 @@ export async function createWorkerDeps(config: Config, pipelines: readonly Pipel
     archivedVector: (pipeline) => archiveOf(pipeline).reached(),
     snapshotSpeed: (pipeline, scope, runId, signal) =>
       withDatabase(signal, async (database) => {
-        const partitions = (await readOffsets(admin, pipeline.topic)).length;
+        const offsets = await readOffsets(admin, pipeline.topic);
+        const logStarts = new Map(offsets.map(({ partition, start }) => [partition, start]));
         const folder = join(config.lakeUrl, pipeline.name, 'snapshots');
         return snapshotSpeed(
-          { store: new StateStore(redis, pipeline), database, partitions, folder },
+          { store: new StateStore(redis, pipeline), database, logStarts, folder },
           pipeline,
           scope,
           runId,

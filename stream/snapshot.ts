@@ -20,8 +20,8 @@ import type { PartitionSnapshot, StateStore } from './state-store.ts';
 export interface SnapshotDeps {
   readonly store: StateStore;
   readonly database: DuckDb;
-  /** How many partitions the topic has. */
-  readonly partitions: number;
+  /** First offset of the log in each partition: where one that the speed layer has not begun stands. */
+  readonly logStarts: ReadonlyMap<number, number>;
   /** Folder that keeps the newest snapshots. */
   readonly folder: string;
 }
@@ -42,9 +42,18 @@ export async function snapshotSpeed(
   const cells = new CellTable(deps.database, `speed_${runId.replaceAll(/[^a-zA-Z0-9]/g, '_')}`);
   await cells.create();
   const partitions: SnapshotPartition[] = [];
-  for (let partition = 0; partition < deps.partitions; partition++) {
+  for (const [partition, logStart] of deps.logStarts) {
     const snapshot = await deps.store.snapshot(partition, scope === 'all');
-    if (snapshot === null) continue;
+    if (snapshot === null) {
+      partitions.push({
+        partition,
+        baseOffset: logStart,
+        nextOffset: logStart,
+        maxEventTimeMs: null,
+        counters: {},
+      });
+      continue;
+    }
     partitions.push(describe(snapshot));
     for (const { member, cells: open } of snapshot.open) await cells.add(partition, member, open);
     for (let first = 0; first < snapshot.closed.length; first += windowsPerRead) {
@@ -99,12 +108,12 @@ class CellTable {
     if ((this.#columns[0]?.length ?? 0) >= cellsPerAppend) await this.#append();
   }
 
-  /** Ends the table: what it held is in the file, whole or not at all. */
+  /** Ends the table: what it held is in the file, whole or not at all. A cell that is no integer has no value there. */
   async write(path: string): Promise<void> {
     await this.#append();
     const scratch = `${path}.${process.pid}.tmp`;
     await this.#database.run(
-      `COPY (SELECT aggregate, "partition"::INTEGER AS "partition", window_ms::BIGINT AS window_ms, grp, slot, "value"::BIGINT AS "value" FROM ${this.#table}) TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd)`,
+      `COPY (SELECT aggregate, "partition"::INTEGER AS "partition", window_ms::BIGINT AS window_ms, grp, slot, TRY_CAST("value" AS BIGINT) AS "value" FROM ${this.#table}) TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd)`,
     );
     await this.#database.run(`DROP TABLE ${this.#table}`);
     await mkdir(dirname(path), { recursive: true });

@@ -64,17 +64,16 @@ export class StateStore {
    * @throws ReckonError `invalid-definition` when the state was counted by other rules
    */
   async acquire(partition: number, owner: string, logStart: number): Promise<PartitionState> {
+    const { name } = this.#pipeline;
     const reply = (await this.#acquire(
-      [metaKey(this.#pipeline.name, partition)],
-      [owner, this.#fingerprint, logStart],
+      [metaKey(name, partition), windowIndexKey(name, partition)],
+      [owner, this.#fingerprint, logStart, windowKey(name, partition, '')],
     )) as string[];
     if (reply[0] !== 'ok')
       throw new ReckonError(
         'invalid-definition',
-        `The state of pipeline ${this.#pipeline.name} in Redis was counted by another definition.`,
-        'Undo the change, give the pipeline a new name, or delete its keys (reckon:{' +
-          this.#pipeline.name +
-          ':*) to count anew.',
+        `The state of pipeline ${name} in Redis was counted by another definition.`,
+        `Undo the change, give the pipeline a new name, or delete its keys (reckon:{${name}:*) to count anew.`,
       );
     return parseMeta(reply.slice(1));
   }

@@ -1,13 +1,20 @@
 -- Makes the caller the owner of a partition; whoever was it before is fenced from now on.
--- KEYS: 1 meta
--- ARGV: 1 owner token, 2 fingerprint of the definition, 3 first offset of the log (taken where there is no state)
+-- KEYS: 1 meta, 2 window index
+-- ARGV: 1 owner token, 2 fingerprint of the definition, 3 first offset of the log (taken where there is no state),
+--       4 prefix of the window keys
 -- Returns: {'ok', field, value, ...} = the whole meta hash, or {'definition'} when the state belongs to another definition
 --          (nothing is changed then).
+-- Window keys are built from the index; they share the slot of KEYS by their hash tag.
 local definition = redis.call('HGET', KEYS[1], 'definition')
 if definition and definition ~= ARGV[2] then
   return { 'definition' }
 end
 if not definition then
+  -- Windows without the offset that they were counted up to are worthless: counting on top of them would double them.
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+    redis.call('UNLINK', ARGV[4] .. member)
+  end
+  redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('HSET', KEYS[1], 'definition', ARGV[2], 'offset', ARGV[3], 'base', ARGV[3])
 end
 redis.call('HSET', KEYS[1], 'owner', ARGV[1])

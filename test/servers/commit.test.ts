@@ -254,3 +254,12 @@ it('of two owners that commit at once, one wins each offset and nothing is count
   expect(await cell('rows')).toBe(String(committed));
   expect((await store.read(0))?.position.nextOffset).toBe(committed);
 });
+
+test('windows that lost their offset are dropped on acquisition, so that counting anew does not double them', async () => {
+  await store.commit(0, 'me', changes(0, 10, [100, 200]));
+  await server.redis.del(metaKey(pipeline.name, 0));
+  expect(await store.commit(0, 'me', changes(10, 11, [1]))).toEqual({ kind: 'fenced' });
+  const { position: held } = await store.acquire(0, 'me', 3);
+  expect(held.nextOffset).toBe(3);
+  expect(await server.redis.keys('*')).toEqual([metaKey(pipeline.name, 0)]);
+});

@@ -73,7 +73,8 @@ async function fill(logs: readonly (readonly Entry[])[], commitEvery: number) {
     }
   }
   const compare = async (scope: 'all' | 'closed' = 'all'): Promise<Report> => {
-    const deps = { store, database, partitions: logs.length, folder: join(server.folder, 'snapshots') };
+    const logStarts = new Map(logs.map((_, partition) => [partition, 0]));
+    const deps = { store, database, logStarts, folder: join(server.folder, 'snapshots') };
     return compareLayers(
       database,
       archive,
@@ -205,6 +206,16 @@ describe(`a tampered state is never exact (seed ${seed})`, () => {
     }
   }, 120_000);
 
+  it('by a text where a number belongs', async () => {
+    const { key, field, value } = sampled()[0] as (typeof cells)[number];
+    await server.redis.hset(key, field, 'many');
+    expect(await compare()).toMatchObject({
+      unexplained: 1,
+      differences: [{ speed: null, batch: String(value) }],
+    });
+    await dump();
+  });
+
   it('by a deleted window, with or without its entry in the index', async () => {
     const { key, member } = sampled()[0] as (typeof cells)[number];
     const lost = cells.filter((cell) => cell.key === key).length;
@@ -254,11 +265,5 @@ describe(`a tampered state is never exact (seed ${seed})`, () => {
       expect([field, (await compare()).verdict]).toEqual([field, 'unexplained']);
       await dump();
     }
-  });
-
-  it('by a text in a cell: the comparison fails rather than passes', async () => {
-    const { key, field } = cells[0] as (typeof cells)[number];
-    await server.redis.hset(key, field, 'three');
-    await expect(compare()).rejects.toThrow();
   });
 });
