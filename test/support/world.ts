@@ -7,7 +7,6 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Endpoints } from '../../scripts/stack/stack.ts';
 import { stackVariable } from './end-to-end-setup.ts';
@@ -50,8 +49,10 @@ export class World {
     const stack = process.env[stackVariable];
     if (stack === undefined)
       throw new Error(`${stackVariable} is not set: run the end-to-end project of Jest`);
-    this.endpoints = JSON.parse(stack) as Endpoints;
-    this.dir = mkdtempSync(join(tmpdir(), 'reckon-world-'));
+    const { dir, ...endpoints } = JSON.parse(stack) as Endpoints & { dir: string };
+    this.endpoints = endpoints;
+    // In the folder of the servers, which goes away even when the tests are killed.
+    this.dir = mkdtempSync(join(dir, 'world-'));
     this.#tag = this.dir.slice(-6).toLowerCase();
     this.lake = join(this.dir, 'lake');
     this.env = {
