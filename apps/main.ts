@@ -2,6 +2,7 @@
  * The frame of every command: options in, one clear line out. Guarantee: an expected failure prints its line and exits
  * with 1; a bug prints its stack and exits with 70; with `--json` the last line on standard output is one JSON object.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { ParseArgsConfig } from 'node:util';
 import { pino } from 'pino';
@@ -83,6 +84,9 @@ export function printJson(result: Record<string, unknown>): void {
   process.stdout.write(`${JSON.stringify(result)}\n`);
 }
 
+/** What a drain may take before the process ends without it. */
+const drainMaxMs = 20_000;
+
 /**
  * Runs a long-lived process: starts it, waits for SIGTERM (or for `onFatal`, whose error ends the process), drains it.
  * @param start begins the work and returns how to drain it
@@ -102,6 +106,13 @@ export async function runUntilShutdown(
   announceReady();
   const reason = await Promise.race([stop, fatal]);
   logger.info({ reason }, 'draining');
-  await drain();
-  logger.info(`${name} stopped`);
+  const drained = await Promise.race([drain().then(() => true), sleep(drainMaxMs, false, { ref: false })]);
+  if (drained) {
+    logger.info(`${name} stopped`);
+    return;
+  }
+  logger.warn(
+    `${name} did not drain within ${drainMaxMs / 1000} s; what was not committed is read from the log again`,
+  );
+  process.exit(1);
 }

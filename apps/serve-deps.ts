@@ -1,6 +1,8 @@
 /** Plugs the live status into the API. Guarantee: reads only. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connectAdmin } from '../clients/kafka.ts';
 import { connectRedis } from '../clients/redis.ts';
+import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { ReadStatus } from '../domain/status.ts';
 import { readPipelineStatus } from '../serving/status.ts';
@@ -12,16 +14,29 @@ export interface ServeDeps {
   readonly close: () => Promise<void>;
 }
 
+/** What reading the status may take. */
+const statusMaxMs = 3_000;
+
 /** @throws ReckonError `unreachable` when Kafka or Redis does not answer */
 export async function createServeDeps(config: Config, pipelines: readonly Pipeline[]): Promise<ServeDeps> {
   const admin = await connectAdmin(config.kafkaBrokers, 'reckon-serve');
   const redis = await connectRedis(config.redisUrl);
   const stores = pipelines.map((pipeline) => new StateStore(redis, pipeline));
+  const readStatus = () =>
+    Promise.all(pipelines.map((pipeline, i) => readPipelineStatus(admin, stores[i] as StateStore, pipeline)));
   return {
-    readStatus: () =>
-      Promise.all(
-        pipelines.map((pipeline, i) => readPipelineStatus(admin, stores[i] as StateStore, pipeline)),
-      ),
+    readStatus: async () => {
+      const late = sleep(statusMaxMs, null, { ref: false });
+      // The servers' own errors say less to a reader than what they mean: no status now.
+      const status = await Promise.race([readStatus().catch(() => null), late]);
+      if (status === null)
+        throw new ReckonError(
+          'unreachable',
+          'Kafka or Redis does not answer.',
+          'Reports stay readable; try again.',
+        );
+      return status;
+    },
     close: async () => {
       redis.disconnect();
       await admin.disconnect();

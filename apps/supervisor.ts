@@ -5,7 +5,7 @@
  */
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { createWriteStream, mkdirSync, readFileSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ReckonError } from '../domain/errors.ts';
@@ -37,6 +37,8 @@ interface Supervised {
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #processes = new Map<string, Supervised>();
+  /** Length of each log when its newest process began: older words are not its own. */
+  readonly #logStarts = new Map<string, number>();
   #stopping = false;
 
   constructor(options: SupervisorOptions) {
@@ -69,6 +71,7 @@ export class Supervisor {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
+    this.#logStarts.set(name, existsSync(this.#logFile(name)) ? statSync(this.#logFile(name)).size : 0);
     const log = createWriteStream(this.#logFile(name), { flags: 'a' });
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
@@ -140,7 +143,8 @@ export class Supervisor {
 
   /** The line in which the process said why it ended. */
   #lastWords(name: string): string {
-    const lines = readFileSync(this.#logFile(name), 'utf8').trimEnd().split('\n');
+    const log = readFileSync(this.#logFile(name)).subarray(this.#logStarts.get(name) ?? 0);
+    const lines = log.toString('utf8').trimEnd().split('\n');
     const words =
       lines.reverse().find((line) => line.startsWith('reckon: ')) ?? `reckon: ${name} ended unexpectedly.`;
     return `${name}: ${words.slice('reckon: '.length)}`;

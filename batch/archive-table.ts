@@ -3,9 +3,12 @@
  * exactly one file, in offset order, because a file and the `txn` that covers its last offset are one commit, and a
  * commit is made only where the last one ended.
  */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { DuckDb } from '../clients/duckdb.ts';
+import type { ReadPosition } from '../clients/kafka.ts';
 import type { ObjectStore } from '../clients/object-store.ts';
+import { ReckonError } from '../domain/errors.ts';
+import { decodingRules } from '../domain/pipeline.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { toOffsetVector } from '../domain/offset-vector.ts';
 import type { OffsetVector } from '../domain/offset-vector.ts';
@@ -25,6 +28,9 @@ export interface ArchiveRange {
   readonly rows: RowBuffer | null;
 }
 
+/** Property of the table that says which rules its rows were decoded by. */
+const rulesProperty = 'reckon.decodingRules';
+
 export class ArchiveTable {
   readonly table: DeltaTable;
   readonly #store: ObjectStore;
@@ -36,8 +42,17 @@ export class ArchiveTable {
     this.table = new DeltaTable(store, `${pipeline.name}/events`);
   }
 
+  /** @throws ReckonError `invalid-definition` when the lake holds rows that were decoded by other rules */
   async create(nowMs: number): Promise<void> {
-    await this.table.create(eventColumns(this.#pipeline), nowMs);
+    const rules = createHash('sha256').update(decodingRules(this.#pipeline)).digest('hex');
+    const found = (await this.table.create(eventColumns(this.#pipeline), { [rulesProperty]: rules }, nowMs))
+      .configuration;
+    if (found[rulesProperty] !== undefined && found[rulesProperty] !== rules)
+      throw new ReckonError(
+        'invalid-definition',
+        `The lake of pipeline ${this.#pipeline.name} was written from another topic or schema, or by other rules of decoding.`,
+        'Undo the change, or give the pipeline a new name.',
+      );
   }
 
   /** How far the archive reaches in every partition that it has begun. */
@@ -50,9 +65,15 @@ export class ArchiveTable {
     return toOffsetVector(entries);
   }
 
-  /** The next offset that the archive expects, or null where it has not begun. */
-  async nextOffset(partition: number): Promise<number | null> {
-    return this.#nextOffset(await this.table.refresh(), partition);
+  /** How far the archive of a partition reaches, or null where it has not begun. */
+  async position(partition: number): Promise<ReadPosition | null> {
+    const snapshot = await this.table.refresh();
+    const nextOffset = this.#nextOffset(snapshot, partition);
+    if (nextOffset === null) return null;
+    let logTimeMs = Number.NEGATIVE_INFINITY;
+    for (const { path, stats } of snapshot.files.values())
+      if (path.startsWith(`p${partition}/`)) logTimeMs = Math.max(logTimeMs, newestTimestampMs(stats));
+    return { nextOffset, logTimeMs };
   }
 
   /** The data files as of now, as what DuckDB opens. */
@@ -113,4 +134,10 @@ export class ArchiveTable {
       ? Number(appId.slice(prefix.length))
       : null;
   }
+}
+
+/** The upper bound of the broker's timestamps in a file's statistics. */
+function newestTimestampMs(stats: string | undefined): number {
+  const { maxValues } = JSON.parse(stats ?? '{}') as { maxValues?: { _timestamp?: string } };
+  return maxValues?._timestamp === undefined ? Number.NEGATIVE_INFINITY : Date.parse(maxValues._timestamp);
 }

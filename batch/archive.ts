@@ -3,8 +3,8 @@
  * Kafka, says where to read; buffers are bounded, and a partition that another archiver has moved on is read again from
  * where the lake ends.
  */
-import { connectAdmin, createConsumer, readUtf8, requireOffset } from '../clients/kafka.ts';
-import type { Admin, Consumer, EachBatchPayload } from '../clients/kafka.ts';
+import { connectAdmin, createConsumer, kafkaFailure, readUtf8, requireOffset } from '../clients/kafka.ts';
+import type { Admin, Consumer, EachBatchPayload, ReadPosition } from '../clients/kafka.ts';
 import type { DuckDb } from '../clients/duckdb.ts';
 import { createDecoder } from '../domain/decode.ts';
 import type { Decoder } from '../domain/decode.ts';
@@ -33,6 +33,8 @@ interface Tail {
   /** Where the lake ends. */
   expectedOffset: number;
   nextOffset: number;
+  /** Running maximum of the broker's timestamps. */
+  logTimeMs: number;
   rows: RowBuffer;
 }
 
@@ -122,13 +124,20 @@ export class Archiver {
     this.#consumer.pause([{ topic: pipeline.topic, partitions: [...partitions] }]);
     try {
       for (const partition of partitions) {
-        const reached = await archive.nextOffset(partition);
+        const reached = await archive.position(partition);
         const range = await this.#requireOffset(partition, reached);
         if (generation !== this.#generation) return;
-        const next = reached ?? range.start;
+        const next = reached?.nextOffset ?? range.start;
         // Where the log begins above 0 and nothing is archived, say so in the lake: the archive covers what is gone.
         if (reached === null && range.start > 0) await this.#moveTo(partition, range.start);
-        this.#tails.set(partition, { expectedOffset: next, nextOffset: next, rows: this.#newRows() });
+        if (generation !== this.#generation) return;
+        const logTimeMs = reached?.logTimeMs ?? Number.NEGATIVE_INFINITY;
+        this.#tails.set(partition, {
+          expectedOffset: next,
+          nextOffset: next,
+          logTimeMs,
+          rows: this.#newRows(),
+        });
         this.#consumer.seek({ topic: pipeline.topic, partition, offset: String(next) });
         this.#consumer.resume([{ topic: pipeline.topic, partitions: [partition] }]);
       }
@@ -137,14 +146,8 @@ export class Archiver {
     }
   }
 
-  #requireOffset(partition: number, nextOffset: number | null) {
-    return requireOffset(
-      this.#admin,
-      this.#options.pipeline.topic,
-      partition,
-      nextOffset,
-      'the lake reaches',
-    );
+  #requireOffset(partition: number, position: ReadPosition | null) {
+    return requireOffset(this.#admin, this.#options.pipeline.topic, partition, position, 'the lake reaches');
   }
 
   async #moveTo(partition: number, nextOffset: number): Promise<void> {
@@ -157,15 +160,17 @@ export class Archiver {
     const tail = this.#tails.get(batch.partition);
     const last = batch.messages.at(-1);
     if (tail === undefined || last === undefined || payload.isStale() || !payload.isRunning()) return;
-    // A gap may be a control record or a compacted one; it must not be records that were deleted before they were read.
-    if (Number(batch.messages[0]?.offset) > tail.nextOffset) {
+    const generation = this.#generation;
+    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated or recreated log.
+    if (Number(batch.messages[0]?.offset) !== tail.nextOffset) {
       try {
-        await this.#requireOffset(batch.partition, tail.nextOffset);
+        await this.#requireOffset(batch.partition, tail);
       } catch (error) {
         this.#fatal(error);
         return;
       }
     }
+    if (generation !== this.#generation) return;
     for (const message of batch.messages) {
       const offset = Number(message.offset);
       if (offset < tail.nextOffset) continue;
@@ -178,6 +183,7 @@ export class Archiver {
       };
       tail.rows.add(record, this.#decode(record));
       tail.nextOffset = offset + 1;
+      if (record.timestampMs > tail.logTimeMs) tail.logTimeMs = record.timestampMs;
     }
     payload.resolveOffset(last.offset);
     if (this.#isFull()) await this.roll();
@@ -229,6 +235,6 @@ export class Archiver {
   #fatal(error: unknown): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#options.onFatal(error);
+    this.#options.onFatal(kafkaFailure(error));
   }
 }

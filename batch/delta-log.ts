@@ -43,12 +43,14 @@ export interface TableSnapshot {
   readonly version: number;
   readonly files: ReadonlyMap<string, AddFile>;
   readonly transactions: ReadonlyMap<string, number>;
+  /** The table's properties. */
+  readonly configuration: Readonly<Record<string, string>>;
 }
 
 export class DeltaTable {
   readonly root: string;
   readonly #store: ObjectStore;
-  #snapshot: TableSnapshot = { version: -1, files: new Map(), transactions: new Map() };
+  #snapshot: TableSnapshot = { version: -1, files: new Map(), transactions: new Map(), configuration: {} };
 
   /** Whether this process has seen that no later version exists; from then on, versions only ever follow. */
   #endChecked = false;
@@ -59,10 +61,14 @@ export class DeltaTable {
     this.root = root;
   }
 
-  /** Creates the table (version 0) unless it exists. */
-  async create(columns: readonly DeltaColumn[], nowMs: number): Promise<void> {
+  /** Creates the table (version 0) unless it exists. @returns what is there then */
+  async create(
+    columns: readonly DeltaColumn[],
+    configuration: Readonly<Record<string, string>>,
+    nowMs: number,
+  ): Promise<TableSnapshot> {
     await this.refresh();
-    if (this.#snapshot.version >= 0) return;
+    if (this.#snapshot.version >= 0) return this.#snapshot;
     const actions: Action[] = [
       { commitInfo: { timestamp: nowMs, operation: 'CREATE TABLE', engineInfo: 'Reckon' } },
       { protocol: { minReaderVersion: 1, minWriterVersion: 2 } },
@@ -72,23 +78,28 @@ export class DeltaTable {
           format: { provider: 'parquet', options: {} },
           schemaString: schemaString(columns),
           partitionColumns: [],
-          configuration: {},
+          configuration,
           createdTime: nowMs,
         },
       },
     ];
     await this.#store.putIfAbsent(this.#versionPath(0), encode(actions));
-    await this.refresh();
+    return this.refresh();
   }
 
   /** Reads the versions that are new since the last call. @returns the newest snapshot; version −1 = no table */
   async refresh(): Promise<TableSnapshot> {
+    // Snapshots that were handed out stay as they are: the maps are copied once, however many versions are new.
+    let next: MutableSnapshot | null = null;
     for (;;) {
-      const version = this.#snapshot.version + 1;
-      const bytes = await this.#store.get(this.#versionPath(version));
-      if (bytes === null) return this.#checkEnd();
-      this.#snapshot = apply(this.#snapshot, version, decode(bytes, this.#versionPath(version)));
+      const path = this.#versionPath((next ?? this.#snapshot).version + 1);
+      const bytes = await this.#store.get(path);
+      if (bytes === null) break;
+      next ??= copyOf(this.#snapshot);
+      apply(next, decode(bytes, path));
     }
+    if (next !== null && next.version > this.#snapshot.version) this.#snapshot = next;
+    return this.#checkEnd();
   }
 
   /**
@@ -132,15 +143,25 @@ export class DeltaTable {
   }
 }
 
-function apply(snapshot: TableSnapshot, version: number, actions: readonly ParsedAction[]): TableSnapshot {
-  const files = new Map(snapshot.files);
-  const transactions = new Map(snapshot.transactions);
-  for (const { add, remove, txn } of actions) {
-    if (add !== undefined) files.set(add.path, add);
-    if (remove !== undefined) files.delete(remove.path);
-    if (txn !== undefined) transactions.set(txn.appId, txn.version);
+interface MutableSnapshot extends TableSnapshot {
+  version: number;
+  files: Map<string, AddFile>;
+  transactions: Map<string, number>;
+  configuration: Readonly<Record<string, string>>;
+}
+
+function copyOf({ version, files, transactions, configuration }: TableSnapshot): MutableSnapshot {
+  return { version, files: new Map(files), transactions: new Map(transactions), configuration };
+}
+
+function apply(snapshot: MutableSnapshot, actions: readonly ParsedAction[]): void {
+  snapshot.version++;
+  for (const { add, remove, txn, metaData } of actions) {
+    if (add !== undefined) snapshot.files.set(add.path, add);
+    if (remove !== undefined) snapshot.files.delete(remove.path);
+    if (txn !== undefined) snapshot.transactions.set(txn.appId, txn.version);
+    if (metaData?.configuration !== undefined) snapshot.configuration = metaData.configuration;
   }
-  return { version, files, transactions };
 }
 
 /** The actions that change a snapshot; others are kept in the log and not looked at. */
@@ -148,6 +169,7 @@ interface ParsedAction {
   readonly add?: AddFile;
   readonly remove?: { readonly path: string };
   readonly txn?: Transaction;
+  readonly metaData?: { readonly configuration?: Readonly<Record<string, string>> };
 }
 
 function encode(actions: readonly Action[]): Uint8Array {

@@ -10,10 +10,9 @@ import type { Field, Value } from '../domain/field.ts';
 import type { Comparison } from '../domain/filter.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 
-/** Half-open offset range of a partition. */
+/** How far a partition is recomputed: everything below `nextOffset`. */
 export interface PartitionRange {
   readonly partition: number;
-  readonly fromOffset: number;
   readonly nextOffset: number;
 }
 
@@ -30,8 +29,7 @@ export function classifiedSql(
 ): string {
   const fields = pipeline.fields.map(({ column }) => `, ${quoteIdentifier(column)}`).join('');
   const wanted = ranges.map(
-    ({ partition, fromOffset, nextOffset }) =>
-      `(_partition = ${partition} AND _offset >= ${fromOffset} AND _offset < ${nextOffset})`,
+    ({ partition, nextOffset }) => `(_partition = ${partition} AND _offset < ${nextOffset})`,
   );
   const byOffset = 'PARTITION BY _partition ORDER BY _offset';
   return `WITH log AS (

@@ -8,6 +8,7 @@ import { quoteIdentifier as identifier, quoteLiteral as literal, quotePath } fro
 import type { DuckDb, Row } from '../clients/duckdb.ts';
 import type { Aggregate } from '../domain/aggregate.ts';
 import type { SpeedSnapshot } from '../domain/contracts.ts';
+import { fromOffsetVector, toOffsetVector } from '../domain/offset-vector.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { differencesMax } from '../domain/report.ts';
 import type { Accounting, AccountingRow, AggregateComparison, Difference, Report } from '../domain/report.ts';
@@ -27,10 +28,12 @@ export async function compareLayers(
     partitions: SnapshotPartition[];
   };
   const files = await archive.files();
-  const ranges = partitions.map(({ partition, baseOffset, nextOffset }) => ({
+  const reached = fromOffsetVector(await archive.reached());
+  // Everything that the lake holds up to the vector, also below the state's first offset: what the speed layer never counted
+  // is a difference. A partition of which the speed layer has no state at all is compared with all that is archived.
+  const ranges = partitions.map(({ partition, nextOffset, begun }) => ({
     partition,
-    fromOffset: baseOffset,
-    nextOffset,
+    nextOffset: begun ? nextOffset : Math.max(nextOffset, reached.get(partition) ?? 0),
   }));
   const classified =
     files.length === 0
@@ -70,7 +73,7 @@ export async function compareLayers(
     pipeline: pipeline.name,
     scope: snapshot.scope,
     verdict: unexplained === 0 ? ('exact' as const) : ('unexplained' as const),
-    vector: snapshot.vector,
+    vector: toOffsetVector(ranges.map(({ partition, nextOffset }) => [partition, nextOffset])),
     records: records.toString(),
     windowsCompared: comparisons.reduce((sum, { windowsCompared }) => sum + windowsCompared, 0),
     groupsCompared: comparisons.reduce((sum, { groupsCompared }) => sum + groupsCompared, 0),
@@ -96,7 +99,7 @@ export async function compareLayers(
   return { id, ...body };
 }
 
-/** Both sides cell by cell, in table `joined`: _partition, window_ms, grp, slot, speed, batch. */
+/** Both sides cell by cell, in table `joined`; a cell matches when both sides have it, with the same integer. */
 async function joinLayers(
   database: DuckDb,
   pipeline: Pipeline,
@@ -112,16 +115,17 @@ async function joinLayers(
   await database.run(`CREATE OR REPLACE TEMP TABLE joined AS
     WITH cells AS (${aggregateSql(pipeline, aggregate)}),
     slots AS (SELECT _partition, window_ms, grp, unnest([${pairs.join(', ')}], recursive := true) FROM cells ${closed}),
-    batch AS (SELECT * FROM slots WHERE "value" IS NOT NULL),
-    speed_cells AS (SELECT _partition, window_ms, grp, slot, "value" FROM speed WHERE aggregate = ${literal(aggregate.name)})
-    SELECT _partition, window_ms, grp, slot, speed_cells."value" AS speed, batch."value" AS batch
+    batch AS (SELECT *, true AS in_batch FROM slots WHERE "value" IS NOT NULL),
+    speed_cells AS (SELECT _partition, window_ms, grp, slot, "value", true AS in_speed FROM speed WHERE aggregate = ${literal(aggregate.name)})
+    SELECT _partition, window_ms, grp, slot, speed_cells."value" AS speed, batch."value" AS batch,
+      coalesce(in_speed AND in_batch AND speed_cells."value" = batch."value", false) AS matches
     FROM speed_cells FULL OUTER JOIN batch USING (_partition, window_ms, grp, slot)`);
 }
 
 async function summarize(database: DuckDb, aggregate: Aggregate): Promise<AggregateComparison> {
   const [row = {}] =
     await database.query(`SELECT count(DISTINCT window_ms) AS windows, count(DISTINCT (window_ms, grp)) AS grps,
-    count(*) FILTER (speed IS NOT DISTINCT FROM batch) AS matched, count(*) FILTER (speed IS DISTINCT FROM batch) AS different FROM joined`);
+    count(*) FILTER (matches) AS matched, count(*) FILTER (NOT matches) AS different FROM joined`);
   return {
     aggregate: aggregate.name,
     windowsCompared: Number(row['windows']),
@@ -134,7 +138,7 @@ async function summarize(database: DuckDb, aggregate: Aggregate): Promise<Aggreg
 async function listDifferences(database: DuckDb, aggregate: Aggregate): Promise<Difference[]> {
   const rows =
     await database.query(`SELECT _partition, window_ms, to_json(grp)::VARCHAR AS grp, slot, speed, batch FROM joined
-    WHERE speed IS DISTINCT FROM batch ORDER BY _partition, window_ms, grp, slot LIMIT ${differencesMax}`);
+    WHERE NOT matches ORDER BY _partition, window_ms, grp, slot LIMIT ${differencesMax}`);
   return rows.map((row) => ({
     aggregate: aggregate.name,
     partition: Number(row['_partition']),

@@ -3,7 +3,7 @@
  * errors and bounded waits; offsets are numbers (exact to 2^53) inside the process and strings outside.
  */
 import { isUtf8 } from 'node:buffer';
-import { Kafka, logLevel, Partitioners } from 'kafkajs';
+import { Kafka, KafkaJSError, logLevel, Partitioners } from 'kafkajs';
 import type { Admin, Consumer, EachBatchPayload, ITopicConfig, KafkaMessage, Producer } from 'kafkajs';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
@@ -101,9 +101,18 @@ export async function readOffsets(admin: Admin, topic: string): Promise<OffsetRa
     .sort((a, b) => a.partition - b.partition);
 }
 
+/** How far a reader of one partition has come. */
+export interface ReadPosition {
+  readonly nextOffset: number;
+  /** Running maximum of the timestamps of the records below `nextOffset`; −Infinity when there is none. */
+  readonly logTimeMs: number;
+}
+
 /**
- * The range of one partition, which must still hold `nextOffset` (kafkajs itself would silently jump to another offset).
- * @param nextOffset what is to be read next; null where nothing was read yet
+ * The range of one partition, which must still be the log that was read so far (kafkajs itself would silently jump to
+ * another offset). A topic that was deleted and created again is known by a record below `nextOffset` that is younger than
+ * everything that was read.
+ * @param position null where nothing was read yet
  * @param reader how messages name the reader's state: `the counts in Redis reach`
  * @throws ReckonError `log-truncated` when records were deleted before they were read, or the topic was recreated
  */
@@ -111,7 +120,7 @@ export async function requireOffset(
   admin: Admin,
   topic: string,
   partition: number,
-  nextOffset: number | null,
+  position: ReadPosition | null,
   reader: string,
 ): Promise<OffsetRange> {
   const range = (await readOffsets(admin, topic)).find((offsets) => offsets.partition === partition);
@@ -121,12 +130,24 @@ export async function requireOffset(
       `Topic ${topic} has no partition ${partition} any more.`,
       'Restore it.',
     );
-  if (nextOffset !== null && (nextOffset < range.start || nextOffset > range.end))
+  if (position === null) return range;
+  const { nextOffset, logTimeMs } = position;
+  const hint = 'Restore it, or give the pipeline a new name to count anew.';
+  if (nextOffset < range.start || nextOffset > range.end)
     throw new ReckonError(
       'log-truncated',
-      `Partition ${partition} of topic ${topic} holds offsets ${range.start} to ${range.end}, and ${reader} ${nextOffset}.`,
-      'Records were deleted before they were read, or the topic was recreated: restore it, or give the pipeline a new name.',
+      `Partition ${partition} of topic ${topic} holds offsets ${range.start} to ${range.end}, and ${reader} ${nextOffset}: records were deleted before they were read, or the topic was recreated.`,
+      hint,
     );
+  if (Number.isFinite(logTimeMs)) {
+    const younger = (await readOffsetsAtTime(admin, topic, logTimeMs + 1)).get(partition) ?? range.end;
+    if (younger < nextOffset)
+      throw new ReckonError(
+        'log-truncated',
+        `Topic ${topic} was recreated: ${reader} offset ${nextOffset} of partition ${partition}, and offset ${younger} is younger than all that was read.`,
+        hint,
+      );
+  }
   return range;
 }
 
@@ -167,4 +188,21 @@ export function createConsumer(brokers: string, clientId: string, groupId: strin
 export function readUtf8(value: Uint8Array): string | null {
   if (!isUtf8(value)) return null;
   return Buffer.isBuffer(value) ? value.toString('utf8') : Buffer.from(value).toString('utf8');
+}
+
+/** A driver's error as what a person should read; anything else as it is. */
+export function kafkaFailure(error: unknown): unknown {
+  if (!(error instanceof KafkaJSError)) return error;
+  const hint =
+    error.name === 'KafkaJSNotImplemented' ? 'Produce uncompressed or with gzip.' : 'See the broker.';
+  return new ReckonError('unreachable', `Kafka: ${error.message.replace(/\.$/, '')}.`, hint, {
+    cause: error,
+  });
+}
+
+/** Whether the brokers refused a request because a message in it is too large for its topic. */
+export function isMessageTooLarge(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause)
+    if ((at as { type?: string }).type === 'MESSAGE_TOO_LARGE') return true;
+  return false;
 }

@@ -206,3 +206,20 @@ function nameOf(input: unknown): string {
   const name = (input as { name?: unknown } | null)?.name;
   return typeof name === 'string' ? name : '(unnamed)';
 }
+
+/** What a decoded record depends on, as text: rows decoded by different rules must never mix. */
+export function decodingRules({ topic, event, fields, maxFutureMs }: Pipeline): string {
+  return JSON.stringify([topic, event, fields, maxFutureMs]);
+}
+
+/** What a count depends on, as text: a state counted by other rules must never be added to. */
+export function countingRules(pipeline: Pipeline): string {
+  const { aggregates, outOfOrderMs, allowedLatenessMs, dedupHorizonMs } = pipeline;
+  return JSON.stringify([
+    decodingRules(pipeline),
+    aggregates,
+    outOfOrderMs,
+    allowedLatenessMs,
+    dedupHorizonMs,
+  ]);
+}

@@ -6,6 +6,8 @@
 /** One partition of the snapshot. */
 export interface SnapshotPartition {
   readonly partition: number;
+  /** False where the speed layer has no state of the partition, not even an empty one: it was lost, or never begun. */
+  readonly begun: boolean;
   readonly baseOffset: number;
   readonly nextOffset: number;
   readonly maxEventTimeMs: number | null;

@@ -3,10 +3,12 @@
  * Guarantee: Redis, not Kafka, says where to read (Kafka's committed offsets only serve lag tools); a partition whose
  * ownership is lost is dropped and, if still assigned, acquired anew.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   connectAdmin,
   connectProducer,
   createConsumer,
+  kafkaFailure,
   readOffsetsAtTime,
   readUtf8,
   requireOffset,
@@ -33,6 +35,8 @@ export interface SpeedLayerOptions {
 
 /** How often the offsets are told to Kafka, for lag tools. */
 const offsetReportMs = 2_000;
+/** What the last flush of a drain may take. */
+const flushPatienceMs = 5_000;
 /** Pause before a lost partition is acquired again. */
 const reacquireMs = 250;
 
@@ -67,8 +71,8 @@ export class SpeedLayer {
       decode: createDecoder(pipeline, readUtf8),
       flushMs: options.flushMs,
       nowMs: () => performance.now(),
-      requireOffset: (partition, nextOffset) =>
-        requireOffset(admin, pipeline.topic, partition, nextOffset, 'the counts in Redis reach'),
+      requireOffset: (partition, position) =>
+        requireOffset(admin, pipeline.topic, partition, position, 'the counts in Redis reach'),
       offsetAtTime: async (partition, timestampMs) =>
         (await readOffsetsAtTime(admin, pipeline.topic, timestampMs)).get(partition) ?? null,
     };
@@ -104,15 +108,19 @@ export class SpeedLayer {
     this.#ticker = setInterval(() => void this.#tick(), Math.max(10, this.#options.flushMs / 2));
   }
 
-  /** Flushes, leaves the group, and closes the connections. */
+  /**
+   * Flushes, leaves the group, and closes the connections. What a Redis that is away does not take is not waited for: the
+   * next owner reads it from the log again.
+   */
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#ticker !== null) clearInterval(this.#ticker);
-    await this.#consumer.stop();
-    await Promise.all(
-      [...this.#partitions.values()].map((partition) => partition.flush().catch(() => undefined)),
-    );
-    await this.#reportOffsets();
+    const owned = [...this.#partitions.values()];
+    const flushed = Promise.all(owned.map((partition) => partition.flush().catch(() => undefined)));
+    await Promise.race([
+      flushed.then(() => this.#reportOffsets()),
+      sleep(flushPatienceMs, undefined, { ref: false }),
+    ]);
     await this.#consumer.disconnect();
     await Promise.all([this.#producer.disconnect(), this.#admin.disconnect()]);
   }
@@ -148,7 +156,8 @@ export class SpeedLayer {
     const last = batch.messages.at(-1);
     if (owned === undefined || last === undefined) return;
     const generation = this.#generation;
-    const wanted = () => payload.isRunning() && !payload.isStale() && generation === this.#generation;
+    const wanted = () =>
+      !this.#stopped && payload.isRunning() && !payload.isStale() && generation === this.#generation;
     if (!wanted()) return;
     try {
       await owned.take(
@@ -207,7 +216,7 @@ export class SpeedLayer {
   #fatal(error: unknown): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#options.onFatal(error);
+    this.#options.onFatal(kafkaFailure(error));
   }
 }
 

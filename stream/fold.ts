@@ -82,6 +82,11 @@ export class PartitionFold {
     return this.#nextOffset;
   }
 
+  /** Running maximum of the broker's timestamps of the records taken so far; −Infinity when there is none. */
+  get logTimeMs(): number {
+    return Math.max(this.#logTimeMs, this.#from.logTimeMs);
+  }
+
   /** Whether anything waits for a commit. */
   get dirty(): boolean {
     return this.#nextOffset > this.#from.nextOffset;

@@ -4,6 +4,7 @@
  * Redis is the truth and the owner begins again from there.
  */
 import { randomUUID } from 'node:crypto';
+import type { OffsetRange, ReadPosition } from '../clients/kafka.ts';
 import type { Decoder } from '../domain/decode.ts';
 import type { LogRecord } from '../domain/event.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
@@ -27,11 +28,8 @@ export interface PartitionDeps {
   readonly decode: Decoder;
   readonly flushMs: number;
   readonly nowMs: () => number;
-  /** First and next offset of the partition in Kafka, which must hold `nextOffset` (else ReckonError `log-truncated`). */
-  readonly requireOffset: (
-    partition: number,
-    nextOffset: number | null,
-  ) => Promise<{ start: number; end: number }>;
+  /** The partition's range in Kafka, which must be the log that was read so far (else ReckonError `log-truncated`). */
+  readonly requireOffset: (partition: number, position: ReadPosition | null) => Promise<OffsetRange>;
   /** The first offset at or after a log time; null when there is none. */
   readonly offsetAtTime: (partition: number, timestampMs: number) => Promise<number | null>;
 }
@@ -65,7 +63,7 @@ export class Partition {
     const placeholder = new PartitionFold(pipeline, deps.decode, emptyPosition(log.start), log.start);
     const acquired = new Partition(partition, deps, placeholder);
     const { position } = await store.acquire(partition, acquired.#owner, log.start);
-    await deps.requireOffset(partition, position.nextOffset);
+    await deps.requireOffset(partition, position);
     const horizonStartMs = position.logTimeMs - pipeline.dedupHorizonMs;
     const rewind =
       position.logTimeMs === noEventTime ? null : await deps.offsetAtTime(partition, horizonStartMs);
@@ -81,9 +79,8 @@ export class Partition {
 
   /** Folds records (in offset order) and commits when it is time. @throws OwnershipLost, ReckonError */
   async take(records: readonly LogRecord[], stillWanted: () => boolean): Promise<void> {
-    // A gap may be a control record or a compacted one; it must not be records that were deleted before they were read.
-    if ((records[0]?.offset ?? 0) > this.nextOffset)
-      await this.#deps.requireOffset(this.partition, this.nextOffset);
+    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated or recreated log.
+    if (records[0]?.offset !== this.nextOffset) await this.#deps.requireOffset(this.partition, this.#fold);
     for (let i = 0; i < records.length; i++) {
       this.#fold.take(records[i] as LogRecord);
       const crowded =

@@ -2,6 +2,7 @@
  * Dead letters and late records on their way to their topics. Guarantee: sent before the commit that counts them, so none
  * is lost; after a crash in between one may be there twice, recognisable by its topic, partition and offset headers.
  */
+import { isMessageTooLarge } from '../clients/kafka.ts';
 import type { Producer, ProducedMessage } from '../clients/kafka.ts';
 import type { LogRecord } from '../domain/event.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
@@ -39,14 +40,29 @@ export class SideOutputSender {
       ['late', lateTopic],
     ] as const)
       for (const messages of this.#requests(outputs.filter((output) => output.kind === kind)))
-        await this.#producer.send({ topic, messages, acks: -1 });
+        await this.#sendRequest(topic, messages);
+  }
+
+  /** What the topic does not take is sent without its value, which the lake keeps: one record never stops the others. */
+  async #sendRequest(topic: string, messages: ProducedMessage[]): Promise<void> {
+    try {
+      await this.#producer.send({ topic, messages, acks: -1 });
+    } catch (error) {
+      if (!isMessageTooLarge(error)) throw error;
+      const [first] = messages;
+      if (messages.length > 1) for (const message of messages) await this.#sendRequest(topic, [message]);
+      else if (first !== undefined && first.value !== null)
+        await this.#sendRequest(topic, [withoutValue(first)]);
+      else throw error;
+    }
   }
 
   *#requests(outputs: readonly SideOutput[]): Generator<ProducedMessage[]> {
     let request: ProducedMessage[] = [];
     let requestBytes = 0;
     for (const output of outputs) {
-      request.push(toMessage(this.#pipeline, output));
+      const message = toMessage(this.#pipeline, output);
+      request.push((message.value?.length ?? 0) > valueMaxBytes ? withoutValue(message) : message);
       requestBytes += (output.record.value?.length ?? 0) + 512;
       if (requestBytes < requestMaxBytes) continue;
       yield request;
@@ -55,6 +71,18 @@ export class SideOutputSender {
     }
     if (request.length > 0) yield request;
   }
+}
+
+/** Longer values are sent without: the topics take 8 MiB with the headers. */
+const valueMaxBytes = 7 << 20;
+
+function withoutValue(message: ProducedMessage): ProducedMessage {
+  const valueBytes = String(message.value?.length ?? 0);
+  return {
+    ...message,
+    value: null,
+    headers: { ...message.headers, 'reckon.value.omitted.bytes': valueBytes },
+  };
 }
 
 function toMessage(pipeline: Pipeline, output: SideOutput): ProducedMessage {

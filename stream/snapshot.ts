@@ -30,8 +30,8 @@ export interface SnapshotDeps {
 const windowsPerRead = 200;
 /** Cells staged before they go to DuckDB. */
 const cellsPerAppend = 50_000;
-/** Files of older snapshots that stay, two a snapshot. */
-const filesKept = 20;
+/** A reconciliation waits for the archive for up to an hour; its snapshot stays longer than that. */
+const snapshotsKeptMs = 3 * 3_600_000;
 
 export async function snapshotSpeed(
   deps: SnapshotDeps,
@@ -47,6 +47,7 @@ export async function snapshotSpeed(
     if (snapshot === null) {
       partitions.push({
         partition,
+        begun: false,
         baseOffset: logStart,
         nextOffset: logStart,
         maxEventTimeMs: null,
@@ -75,6 +76,7 @@ function describe({ partition, state }: PartitionSnapshot): SnapshotPartition {
   const { position, baseOffset, counters } = state;
   return {
     partition,
+    begun: true,
     baseOffset,
     nextOffset: position.nextOffset,
     maxEventTimeMs: position.maxEventTimeMs === noEventTime ? null : position.maxEventTimeMs,
@@ -127,14 +129,14 @@ class CellTable {
   }
 }
 
-/** Snapshots are evidence for the newest reports only; names begin with nothing that orders them, so age decides. */
+/** Deletes what no reconciliation waits for any more; another worker may be deleting the same. */
 async function forgetOldSnapshots(folder: string): Promise<void> {
-  const files = await Promise.all(
-    (await readdir(folder)).map(async (name) => ({
-      name,
-      modifiedMs: (await stat(join(folder, name))).mtimeMs,
-    })),
-  );
-  files.sort((a, b) => b.modifiedMs - a.modifiedMs);
-  await Promise.all(files.slice(filesKept).map(({ name }) => rm(join(folder, name), { force: true })));
+  for (const name of await readdir(folder)) {
+    const file = join(folder, name);
+    const modifiedMs = await stat(file).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => Date.now(),
+    );
+    if (Date.now() - modifiedMs > snapshotsKeptMs) await rm(file, { force: true });
+  }
 }

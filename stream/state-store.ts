@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { defineScript } from '../clients/redis.ts';
 import type { Redis, Script } from '../clients/redis.ts';
 import { ReckonError } from '../domain/errors.ts';
+import { countingRules } from '../domain/pipeline.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { noEventTime } from '../domain/watermark.ts';
 import { windowEndMs } from '../domain/window.ts';
@@ -52,7 +53,7 @@ export class StateStore {
   constructor(redis: Redis, pipeline: Pipeline) {
     this.#redis = redis;
     this.#pipeline = pipeline;
-    this.#fingerprint = fingerprint(pipeline);
+    this.#fingerprint = createHash('sha256').update(countingRules(pipeline)).digest('hex').slice(0, 32);
     this.#acquire = defineScript(redis, 'reckonAcquire', lua('acquire'));
     this.#commit = defineScript(redis, 'reckonCommit', lua('commit'));
     this.#snapshot = defineScript(redis, 'reckonSnapshot', lua('snapshot'));
@@ -73,7 +74,7 @@ export class StateStore {
       throw new ReckonError(
         'invalid-definition',
         `The state of pipeline ${name} in Redis was counted by another definition.`,
-        `Undo the change, give the pipeline a new name, or delete its keys (reckon:{${name}:*) to count anew.`,
+        'Undo the change, or give the pipeline a new name.',
       );
     return parseMeta(reply.slice(1));
   }
@@ -168,14 +169,6 @@ export class StateStore {
     const closedUpTo = state.position.maxEventTimeMs - outOfOrderMs - allowedLatenessMs;
     return { open: await this.#redis.zcount(windowIndexKey(name, partition), `(${closedUpTo}`, '+inf'), all };
   }
-}
-
-/** The rules that a state was counted by: a state of other rules must never be added to. */
-function fingerprint(pipeline: Pipeline): string {
-  const { event, fields, aggregates, outOfOrderMs, allowedLatenessMs, dedupHorizonMs, maxFutureMs } =
-    pipeline;
-  const rules = [event, fields, aggregates, outOfOrderMs, allowedLatenessMs, dedupHorizonMs, maxFutureMs];
-  return createHash('sha256').update(JSON.stringify(rules)).digest('hex').slice(0, 32);
 }
 
 /** Meta fields that are not counters. */

@@ -54,7 +54,7 @@ describe('the log', () => {
     const [committers, each] = [8, 25];
     const tables = Array.from({ length: committers }, () => new DeltaTable(store, 'events'));
     // They create it at once, too.
-    await Promise.all(tables.map((table) => table.create([], 1)));
+    await Promise.all(tables.map((table) => table.create([], {}, 1)));
     const versions = await Promise.all(
       tables.map(async (table, who) => {
         const mine: (number | null)[] = [];
@@ -85,7 +85,7 @@ describe('the log', () => {
     const store = newLake();
     const [writer, reader] = [new DeltaTable(store, 't'), new DeltaTable(store, 't')];
     expect((await reader.refresh()).version).toBe(-1);
-    await writer.create([], 1);
+    await writer.create([], {}, 1);
     await writer.commit(() => [written, addOf('a')]);
     expect([...(await reader.refresh()).files.keys()]).toEqual(['a']);
     expect(await writer.commit(() => null)).toBeNull();
@@ -105,13 +105,13 @@ describe('the log', () => {
     async (_name, damage) => {
       const store = newLake();
       const table = new DeltaTable(store, 't');
-      await table.create([], 1);
+      await table.create([], {}, 1);
       for (const name of ['a', 'b']) await table.commit(() => [written, addOf(name)]);
       damage(logFolder(store, 't'));
       const before = readdirSync(logFolder(store, 't'));
       const fresh = new DeltaTable(store, 't');
       await expect(fresh.refresh()).rejects.toMatchObject({ code: 'corrupt-lake' });
-      await expect(fresh.create([], 1)).rejects.toMatchObject({ code: 'corrupt-lake' });
+      await expect(fresh.create([], {}, 1)).rejects.toMatchObject({ code: 'corrupt-lake' });
       await expect(fresh.commit(() => [written])).rejects.toMatchObject({ code: 'corrupt-lake' });
       expect(readdirSync(logFolder(store, 't'))).toEqual(before);
     },
@@ -150,9 +150,9 @@ describe('append', () => {
     // All or nothing: a range that fits is not committed beside one that does not.
     expect(await archive.append(database, [rangeOf(b, 0, 1), rangeOf(b, next + 1, 0)], 1)).toBe(false);
     expect([await archive.files(), await archive.reached()]).toEqual(before);
-    expect(await new ArchiveTable(store, pipeline).nextOffset(0)).toBe(next);
+    expect((await new ArchiveTable(store, pipeline).position(0))?.nextOffset).toBe(next);
     expect(await archive.append(database, [rangeOf(b, 0, 1), rangeOf(b, next, 0)], 1)).toBe(true);
-    expect(await archive.nextOffset(0)).toBe((b.at(-1)?.plain.offset ?? 0) + 1);
+    expect((await archive.position(0))?.nextOffset).toBe((b.at(-1)?.plain.offset ?? 0) + 1);
   });
 
   it('of 4 archivers with the same range one wins, so that every offset is there once', async () => {
