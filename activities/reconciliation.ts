@@ -73,7 +73,7 @@ export function createReconciliationActivities(deps: ReconciliationDeps) {
           signal,
         );
         const { reportPath } = await deps.reports.write(report);
-        return summarize(report, reportPath);
+        return summarize(report, snapshot, reportPath);
       }),
   } satisfies ReconciliationActivities;
 }
@@ -85,7 +85,7 @@ function findPipeline(pipelines: readonly Pipeline[], name: string | null): Pipe
     throw new ReckonError(
       'invalid-input',
       `pipeline: there is no pipeline ${JSON.stringify(name)}.`,
-      `This worker has ${pipelines.map((pipeline) => pipeline.name).join(', ') || 'none'}.`,
+      `This worker has ${pipelines.map((pipeline) => pipeline.name).join(', ') || 'none'}; all workers of a task queue need the same RECKON_PIPELINE.`,
     );
   return found;
 }

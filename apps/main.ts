@@ -65,8 +65,9 @@ export type { Logger };
 /** Resolves at the first SIGTERM or SIGINT, or when the parent process goes away. */
 export function shutdownRequested(): Promise<string> {
   return new Promise((resolve) => {
-    process.once('SIGTERM', () => resolve('SIGTERM'));
-    process.once('SIGINT', () => resolve('SIGINT'));
+    // A second Ctrl-C must not cut the drain short, which has a bound of its own.
+    process.on('SIGTERM', () => resolve('SIGTERM'));
+    process.on('SIGINT', () => resolve('SIGINT'));
     if (process.channel === undefined) return;
     process.once('disconnect', () => resolve('parent gone'));
     // The channel to the parent must not keep a process alive that has nothing left to do.

@@ -22,6 +22,7 @@ import type { ReconciliationPhase } from '../domain/progress.ts';
 import type { Report } from '../domain/report.ts';
 import { readConfig } from './config.ts';
 import { printJson, readOptions, runMain } from './main.ts';
+import { loadPipelines } from './pipelines.ts';
 
 const usage = 'npm run reconcile -- [--pipeline NAME] [--scope closed|all] [--json]';
 
@@ -115,6 +116,8 @@ export function describeVerdict(summary: ReconciliationSummary, report: Report |
     ['pipeline', `${pipeline} (${scope} windows)`],
     ['records', records],
     ['counted', counted],
+    ['not counted', notCounted(summary)],
+    ['not taken yet', `${summary.lag} (lag of the speed layer)`],
     ['windows compared', String(windowsCompared)],
     ['groups compared', String(groupsCompared)],
     ['unexplained', String(unexplained)],
@@ -130,6 +133,19 @@ export function describeVerdict(summary: ReconciliationSummary, report: Report |
   return [...lines, '', ...alignColumns([head, ...rows]).map((line) => `  ${line}`)].join('\n');
 }
 
+/** What became of the records that were not counted; nothing counted at all is worth a loud word. */
+export function notCounted({
+  records,
+  counted,
+  filtered,
+  duplicate,
+  late,
+  dead,
+}: ReconciliationSummary): string {
+  const fates = `${filtered} filtered, ${duplicate} duplicate, ${late} late, ${dead} dead`;
+  return counted === '0' && records !== '0' ? `${fates}: NOTHING WAS COUNTED` : fates;
+}
+
 /** The first column to the left, the others to the right. */
 function alignColumns(rows: readonly (readonly string[])[]): string[] {
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
@@ -140,9 +156,14 @@ function alignColumns(rows: readonly (readonly string[])[]): string[] {
 
 /** The last line with `--json`: counts as numbers where a number holds them exactly. */
 export function toJsonLine(summary: ReconciliationSummary): Record<string, unknown> {
-  const { records, counted, ...rest } = summary;
-  const exact = (text: string): number | string => (Number.isSafeInteger(Number(text)) ? Number(text) : text);
-  return { records: exact(records), counted: exact(counted), ...rest };
+  const { records, counted, filtered, duplicate, late, dead, lag, ...rest } = summary;
+  const counts = Object.entries({ records, counted, filtered, duplicate, late, dead, lag }).map(
+    ([name, text]): [string, number | string] => [
+      name,
+      Number.isSafeInteger(Number(text)) ? Number(text) : text,
+    ],
+  );
+  return { ...Object.fromEntries(counts), ...rest };
 }
 
 async function readReport(path: string): Promise<Report | null> {
@@ -164,7 +185,10 @@ async function main(): Promise<number> {
   const interrupted = new AbortController();
   process.once('SIGINT', () => interrupted.abort());
   const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-  const [pipeline, scope] = [text(values['pipeline']), text(values['scope'])];
+  // What is configured here is meant, not what another worker happens to have first.
+  const configured =
+    process.env['RECKON_PIPELINE'] === undefined ? [] : await loadPipelines(config.pipelineFiles);
+  const [pipeline, scope] = [text(values['pipeline']) ?? configured[0]?.name, text(values['scope'])];
   const summary = await withTemporal(config, (temporal) =>
     reconcile(temporal, {
       ...(pipeline === undefined ? {} : { pipeline }),

@@ -9,13 +9,16 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectAdmin, ensureTopics } from '../clients/kafka.ts';
 import { ReckonError } from '../domain/errors.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import { describeFile } from '../ingest/source-file.ts';
 import type { PipelineStatus } from '../domain/status.ts';
 import { portIsFree } from '../scripts/stack/ports.ts';
-import { startStack } from '../scripts/stack/stack.ts';
+import { startStack, stopStack } from '../scripts/stack/stack.ts';
 import type { Stack } from '../scripts/stack/stack.ts';
 import { projectRoot, readConfig, toEnvironment } from './config.ts';
 import type { Config } from './config.ts';
 import { printJson, readOptions, runMain, shutdownRequested } from './main.ts';
+import type { Options } from './main.ts';
 import { loadPipelines } from './pipelines.ts';
 import { openRunFolder } from './run-folder.ts';
 import { watchServers } from './server-watch.ts';
@@ -27,12 +30,25 @@ const sampleFile = join(projectRoot, 'node_modules', 'vega-datasets', 'data', 'f
 interface Verdict {
   readonly records: number;
   readonly counted: number;
+  readonly filtered: number;
+  readonly duplicate: number;
+  readonly late: number;
+  readonly dead: number;
   readonly windowsCompared: number;
   readonly unexplained: number;
   readonly reportPath: string;
+  /** Of all pipelines, where there are several. */
+  readonly reportPaths?: readonly string[];
 }
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** What a run has begun, and has to end. */
+interface Begun {
+  stack: Stack | null;
+  supervisor: Supervisor | null;
+  readonly ended: AbortController;
+}
 
 await runMain(async () => {
   const { values } = readOptions(usage, {
@@ -47,59 +63,80 @@ await runMain(async () => {
   const settings = readConfig();
   // A broken definition is told before anything is downloaded or started.
   const pipelines = await loadPipelines(settings.pipelineFiles);
+  if (typeof values['file'] === 'string') describeFile(values['file']);
+  if (
+    process.env['API_PORT'] !== undefined &&
+    settings.apiPort !== 0 &&
+    !(await portIsFree(settings.apiPort))
+  )
+    throw new ReckonError(
+      'port-taken',
+      `API_PORT: port ${settings.apiPort} is taken.`,
+      'Set another one, or none for a free one.',
+    );
   const folder = await openRunFolder(settings.home, say);
-  let stack: Stack | null = null;
-  let supervisor: Supervisor | null = null;
-  const ended = new AbortController();
-  const started = performance.now();
+  const begun: Begun = { stack: null, supervisor: null, ended: new AbortController() };
   try {
-    stack = await startStack({ dir: folder.dir, progress: say });
-    const config = await runConfig(settings, stack, folder.dir);
-    const admin = await connectAdmin(config.kafkaBrokers, 'reckon-start');
-    for (const pipeline of pipelines) await ensureTopics(admin, pipeline);
-    await admin.disconnect();
-
-    const env = { ...process.env, ...toEnvironment(config) };
-    let reportFatal: (error: unknown) => void = () => undefined;
-    const fatal = new Promise<never>((_, reject) => (reportFatal = reject));
-    fatal.catch(() => undefined);
-    supervisor = new Supervisor({
-      env,
-      logsDir: join(settings.home, 'logs'),
-      report: say,
-      onFatal: reportFatal,
-    });
-    const running = supervisor;
-    void watchServers(stack, folder.dir, ended.signal, say).catch(reportFatal);
-    const ready = await Promise.race([
-      Promise.all(['stream', 'archive', 'worker', 'serve'].map((name) => running.start(name))),
-      fatal,
-    ]);
-    const apiUrl = ready[3]?.['url'] ?? `http://${config.apiHost}:${config.apiPort}`;
-    await runCommand('schedules', [], env, ended.signal);
-    say(`ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
-    say(`  page and API   ${apiUrl}`);
-    if (config.temporalUiUrl !== null) say(`  Temporal UI    ${config.temporalUiUrl}`);
-
-    const outcome = await Promise.race([
-      stopRequested,
-      fatal,
-      demonstrate(values, env, apiUrl, ended.signal),
-    ]);
-    if (typeof outcome === 'string') return values['once'] === true ? 130 : 0;
-    if (values['json'] === true) printJson({ ...outcome });
-    if (values['once'] === true) return outcome.unexplained === 0 ? 0 : 1;
-    say('everything goes on running; Ctrl-C drains and stops it');
-    await Promise.race([stopRequested, fatal, showLive(apiUrl, ended.signal)]);
-    return 0;
+    const run = runAll(settings, pipelines, folder.dir, values, begun);
+    const outcome = await Promise.race([stopRequested, run]);
+    if (typeof outcome === 'number') return outcome;
+    run.catch(() => undefined);
   } finally {
-    ended.abort();
-    if (supervisor !== null || stack !== null) say('draining and stopping');
-    await supervisor?.stop();
-    await stack?.stop();
+    begun.ended.abort();
+    say('draining and stopping');
+    await begun.supervisor?.stop();
+    // Interrupted while servers were starting: what is recorded of them is stopped.
+    if (begun.stack !== null) await begun.stack.stop();
+    else if (folder.ephemeral) await stopStack(folder.dir, say);
     folder.remove();
   }
+  // Something that was interrupted half-way may still wait for an answer; nothing waits for it.
+  process.exit(values['once'] === true ? 130 : 0);
 });
+
+/** Starts everything, demonstrates it, and goes on until told to end. @returns the exit code */
+async function runAll(
+  settings: Config,
+  pipelines: readonly Pipeline[],
+  dir: string,
+  values: Options,
+  begun: Begun,
+): Promise<number> {
+  const started = performance.now();
+  const stack = await startStack({ dir, progress: say });
+  begun.stack = stack;
+  const config = await runConfig(settings, stack, dir);
+  const admin = await connectAdmin(config.kafkaBrokers, 'reckon-start');
+  for (const pipeline of pipelines) await ensureTopics(admin, pipeline);
+  await admin.disconnect();
+
+  const env = { ...process.env, ...toEnvironment(config) };
+  let reportFatal: (error: unknown) => void = () => undefined;
+  const fatal = new Promise<never>((_, reject) => (reportFatal = reject));
+  fatal.catch(() => undefined);
+  const logsDir = join(settings.home, 'logs');
+  const supervisor = new Supervisor({ env, logsDir, report: say, onFatal: reportFatal });
+  begun.supervisor = supervisor;
+  void watchServers(stack, dir, begun.ended.signal, say).catch(reportFatal);
+  const ready = await Promise.race([
+    Promise.all(['stream', 'archive', 'worker', 'serve'].map((name) => supervisor.start(name))),
+    fatal,
+  ]);
+  const apiUrl = ready[3]?.['url'] ?? `http://${config.apiHost}:${config.apiPort}`;
+  const ended = begun.ended.signal;
+  await runCommand('schedules', [], env, ended);
+  say(`ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  say(`  page and API   ${apiUrl}`);
+  if (config.temporalUiUrl !== null) say(`  Temporal UI    ${config.temporalUiUrl}`);
+
+  const names = pipelines.map(({ name }) => name);
+  const verdict = await Promise.race([fatal, demonstrate(values, names, env, apiUrl, ended)]);
+  if (values['json'] === true) printJson({ ...verdict });
+  if (values['once'] === true) return verdict.unexplained === 0 ? 0 : 1;
+  say('everything goes on running; Ctrl-C drains and stops it');
+  await Promise.race([fatal, showLive(apiUrl, ended)]);
+  return 0;
+}
 
 /** The configuration of the processes: the stack's endpoints; data beside the stack's, reports where they stay. */
 async function runConfig(settings: Config, stack: Stack, dir: string): Promise<Config> {
@@ -122,9 +159,10 @@ async function firstFreePort(wanted: number): Promise<number> {
   return port;
 }
 
-/** Replays the sample with a live summary beside it, then reconciles. */
+/** Replays the sample (into the first pipeline) with a live summary beside it, then reconciles every pipeline. */
 async function demonstrate(
-  values: Readonly<Record<string, string | boolean | undefined>>,
+  values: Options,
+  pipelines: readonly string[],
   env: NodeJS.ProcessEnv,
   apiUrl: string,
   ended: AbortSignal,
@@ -144,15 +182,39 @@ async function demonstrate(
     live.abort();
     await summary;
   }
-  const last = await runCommand('reconcile', ['--scope', 'all', '--json'], env, ended, [0, 2]);
-  const { records, counted, windowsCompared, unexplained, reportPath } = JSON.parse(last) as Verdict;
+  const verdicts: Verdict[] = [];
+  for (const pipeline of pipelines) {
+    const args = ['--pipeline', pipeline, '--scope', 'all', '--json'];
+    verdicts.push(JSON.parse(await runCommand('reconcile', args, env, ended, [0, 2])) as Verdict);
+  }
+  const sum = (count: Exclude<keyof Verdict, 'reportPath' | 'reportPaths'>) =>
+    verdicts.reduce((total, verdict) => total + verdict[count], 0);
+  const counts = {
+    records: sum('records'),
+    counted: sum('counted'),
+    filtered: sum('filtered'),
+    duplicate: sum('duplicate'),
+    late: sum('late'),
+    dead: sum('dead'),
+    windowsCompared: sum('windowsCompared'),
+    unexplained: sum('unexplained'),
+  };
+  const { records, counted, filtered, duplicate, late, dead, windowsCompared, unexplained } = counts;
   say(
     unexplained === 0
       ? `verdict: exact. ${records} records, ${counted} counted, ${windowsCompared} windows compared, 0 unexplained`
       : `verdict: ${unexplained} UNEXPLAINED differences in ${windowsCompared} windows`,
   );
-  say(`  report         ${reportPath.replace(/\.json$/, '.html')}`);
-  return { records, counted, windowsCompared, unexplained, reportPath };
+  if (counted < records)
+    say(`  not counted    ${filtered} filtered, ${duplicate} duplicate, ${late} late, ${dead} dead`);
+  if (counted === 0) say('  NOTHING WAS COUNTED: does the definition (RECKON_PIPELINE) fit the events?');
+  for (const { reportPath } of verdicts) say(`  report         ${reportPath.replace(/\.json$/, '.html')}`);
+  const reportPaths = verdicts.map(({ reportPath }) => reportPath);
+  return {
+    ...counts,
+    reportPath: reportPaths[0] ?? '',
+    ...(reportPaths.length > 1 ? { reportPaths } : {}),
+  };
 }
 
 /** Runs one of Reckon's commands to its end. @returns the last line of its standard output */

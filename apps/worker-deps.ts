@@ -52,11 +52,10 @@ export async function createWorkerDeps(config: Config, pipelines: readonly Pipel
     archivedVector: (pipeline) => archiveOf(pipeline).reached(),
     snapshotSpeed: (pipeline, scope, runId, signal) =>
       withDatabase(signal, async (database) => {
-        const offsets = await readOffsets(admin, pipeline.topic);
-        const logStarts = new Map(offsets.map(({ partition, start }) => [partition, start]));
+        const log = await readOffsets(admin, pipeline.topic);
         const folder = join(config.lakeUrl, pipeline.name, 'snapshots');
         return snapshotSpeed(
-          { store: new StateStore(redis, pipeline), database, logStarts, folder },
+          { store: new StateStore(redis, pipeline), database, log, folder },
           pipeline,
           scope,
           runId,

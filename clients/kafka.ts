@@ -5,6 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import { Kafka, KafkaJSError, logLevel, Partitioners } from 'kafkajs';
 import type { Admin, Consumer, EachBatchPayload, ITopicConfig, KafkaMessage, Producer } from 'kafkajs';
+import { formatDuration } from '../domain/duration.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 
@@ -71,8 +72,9 @@ export async function connectProducer(brokers: string, clientId: string): Promis
 }
 
 /**
- * Creates a pipeline's topics where they are missing. The broker stamps the records (LogAppendTime), so that log time
- * does not depend on producers' clocks.
+ * Creates a pipeline's topics where they are missing, and checks the one that is there. The broker stamps the records of a
+ * topic made here (LogAppendTime), so that log time does not depend on producers' clocks.
+ * @throws ReckonError `unsafe-server` when an existing topic forgets records within the dedup horizon
  */
 export async function ensureTopics(admin: Admin, pipeline: Pipeline): Promise<void> {
   const topic = (name: string, numPartitions: number, retentionMs: number): ITopicConfig => ({
@@ -91,6 +93,25 @@ export async function ensureTopics(admin: Admin, pipeline: Pipeline): Promise<vo
     topic(pipeline.lateTopic, 1, pipeline.retentionMs.deadLetters),
   ].filter(({ topic: name }) => !existing.has(name));
   if (missing.length > 0) await admin.createTopics({ topics: missing, waitForLeaders: true });
+  if (existing.has(pipeline.topic)) await checkRetention(admin, pipeline);
+}
+
+/** The protocol's number of the resource type "topic" (kafkajs' own name for it cannot be imported from ESM). */
+const topicResource = 2;
+
+/** The dedup index is rebuilt from the log, so the log must reach back over the horizon. */
+async function checkRetention(admin: Admin, { topic, dedupHorizonMs }: Pipeline): Promise<void> {
+  const { resources } = await admin.describeConfigs({
+    includeSynonyms: false,
+    resources: [{ type: topicResource, name: topic, configNames: ['retention.ms'] }],
+  });
+  const retentionMs = Number(resources[0]?.configEntries[0]?.configValue ?? -1);
+  if (retentionMs < 0 || retentionMs >= dedupHorizonMs) return;
+  throw new ReckonError(
+    'unsafe-server',
+    `Topic ${topic} keeps records for ${formatDuration(retentionMs)}, less than the dedupHorizon of ${formatDuration(dedupHorizonMs)}.`,
+    'Raise its retention.ms or lower dedupHorizon.',
+  );
 }
 
 /** @throws ReckonError `unreachable` when the topic does not exist. */

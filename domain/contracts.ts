@@ -16,6 +16,8 @@ export interface SpeedSnapshot {
   readonly pipeline: string;
   readonly scope: ReconciliationScope;
   readonly vector: OffsetVector;
+  /** Records of the log beyond the vector, when it was read: what the speed layer had not taken yet. */
+  readonly lag: string;
   /** The Parquet file that holds the windows of the speed layer at that vector. */
   readonly path: string;
 }
@@ -26,7 +28,13 @@ export interface ReconciliationSummary {
   readonly verdict: 'exact' | 'unexplained';
   readonly vector: OffsetVector;
   readonly records: string;
+  /** Records that the aggregate that counted the most has counted; the next four are what became of the others in it. */
   readonly counted: string;
+  readonly filtered: string;
+  readonly duplicate: string;
+  readonly late: string;
+  readonly dead: string;
+  readonly lag: string;
   readonly windowsCompared: number;
   readonly groupsCompared: number;
   readonly unexplained: number;

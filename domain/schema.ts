@@ -18,5 +18,28 @@ export function compileSchema(schema: JsonSchema): ValidateFunction {
   );
   const ajv = new Ajv({ strict: false, allErrors: false, logger: false, ownProperties });
   addFormats.default(ajv);
-  return ajv.compile(schema);
+  return ajv.compile(withOptionalNulls(schema));
+}
+
+/**
+ * The schema in which a property that is not required may be null: for a count, null and absent are the same, as in SQL.
+ * A required property may be null only where its own type says so.
+ */
+export function withOptionalNulls(schema: JsonSchema): JsonSchema {
+  if (schema.properties === undefined) return schema;
+  const required = new Set(schema.required ?? []);
+  const properties = Object.entries(schema.properties).map(([name, child]): [string, JsonSchema] => {
+    const inner = withOptionalNulls(child);
+    return [name, required.has(name) ? inner : nullable(inner)];
+  });
+  return { ...schema, properties: Object.fromEntries(properties) };
+}
+
+function nullable(schema: JsonSchema): JsonSchema {
+  const { type, enum: values } = schema;
+  return {
+    ...schema,
+    ...(type === undefined ? {} : { type: [...new Set([type, 'null'].flat())] }),
+    ...(Array.isArray(values) ? { enum: [...(values as unknown[]), null] } : {}),
+  };
 }

@@ -1,26 +1,50 @@
 /** From a report to the few numbers that travel through Temporal. Guarantee: pure; sums are exact. */
-import type { ReconciliationSummary } from './contracts.ts';
+import type { ReconciliationSummary, SpeedSnapshot } from './contracts.ts';
 import type { AccountingRow, Report } from './report.ts';
 
+/** What became of the records, in one aggregate. */
+type Fates = Record<'counted' | 'filtered' | 'duplicate' | 'late' | 'dead', string>;
+
+const noRecords: Fates = { counted: '0', filtered: '0', duplicate: '0', late: '0', dead: '0' };
+
 /**
- * How many records the pipeline counted. Every aggregate counts (or filters) each record once, so sums over aggregates
- * would count records several times; the number given is that of the aggregate that counted the most.
+ * What became of the records. Every aggregate accounts for each record once, so sums over aggregates would count records
+ * several times; the numbers given are those of the aggregate that counted the most.
  */
-export function countedMost(accounting: readonly AccountingRow[]): string {
-  const byAggregate = new Map<string, bigint>();
+export function fatesOfMost(accounting: readonly AccountingRow[]): Fates {
+  const byAggregate = new Map<string, Fates>();
   for (const { aggregate, speed } of accounting)
-    byAggregate.set(aggregate, (byAggregate.get(aggregate) ?? 0n) + BigInt(speed.counted));
-  return [...byAggregate.values()].reduce((most, next) => (next > most ? next : most), 0n).toString();
+    byAggregate.set(aggregate, add(byAggregate.get(aggregate) ?? noRecords, speed));
+  return [...byAggregate.values()].reduce(
+    (most, next) => (BigInt(next.counted) > BigInt(most.counted) ? next : most),
+    [...byAggregate.values()][0] ?? noRecords,
+  );
 }
 
-export function summarize(report: Report, reportPath: string): ReconciliationSummary {
+function add(a: Fates, b: Fates): Fates {
+  const sum = (fate: keyof Fates) => (BigInt(a[fate]) + BigInt(b[fate])).toString();
+  return {
+    counted: sum('counted'),
+    filtered: sum('filtered'),
+    duplicate: sum('duplicate'),
+    late: sum('late'),
+    dead: sum('dead'),
+  };
+}
+
+export function summarize(
+  report: Report,
+  snapshot: SpeedSnapshot,
+  reportPath: string,
+): ReconciliationSummary {
   return {
     pipeline: report.pipeline,
     scope: report.scope,
     verdict: report.verdict,
     vector: report.vector,
     records: report.records,
-    counted: countedMost(report.accounting),
+    ...fatesOfMost(report.accounting),
+    lag: snapshot.lag,
     windowsCompared: report.windowsCompared,
     groupsCompared: report.groupsCompared,
     unexplained: report.unexplained,

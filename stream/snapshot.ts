@@ -20,8 +20,8 @@ import type { PartitionSnapshot, StateStore } from './state-store.ts';
 export interface SnapshotDeps {
   readonly store: StateStore;
   readonly database: DuckDb;
-  /** First offset of the log in each partition: where one that the speed layer has not begun stands. */
-  readonly logStarts: ReadonlyMap<number, number>;
+  /** First and next offset of each partition of the log. */
+  readonly log: readonly { readonly partition: number; readonly start: number; readonly end: number }[];
   /** Folder that keeps the newest snapshots. */
   readonly folder: string;
 }
@@ -42,7 +42,7 @@ export async function snapshotSpeed(
   const cells = new CellTable(deps.database, `speed_${runId.replaceAll(/[^a-zA-Z0-9]/g, '_')}`);
   await cells.create();
   const partitions: SnapshotPartition[] = [];
-  for (const [partition, logStart] of deps.logStarts) {
+  for (const { partition, start: logStart } of deps.log) {
     const snapshot = await deps.store.snapshot(partition, scope === 'all');
     if (snapshot === null) {
       partitions.push({
@@ -69,7 +69,9 @@ export async function snapshotSpeed(
   await writeFile(countersFileOf(path), `${JSON.stringify({ partitions }, null, 1)}\n`);
   await forgetOldSnapshots(deps.folder);
   const vector = toOffsetVector(partitions.map(({ partition, nextOffset }) => [partition, nextOffset]));
-  return { pipeline: pipeline.name, scope, vector, path };
+  const behind = deps.log.map(({ partition, end }) => Math.max(0, end - Number(vector[partition] ?? end)));
+  const lag = String(behind.reduce((sum, records) => sum + records, 0));
+  return { pipeline: pipeline.name, scope, vector, lag, path };
 }
 
 function describe({ partition, state }: PartitionSnapshot): SnapshotPartition {

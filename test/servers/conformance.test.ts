@@ -73,8 +73,8 @@ async function fill(logs: readonly (readonly Entry[])[], commitEvery: number) {
     }
   }
   const compare = async (scope: 'all' | 'closed' = 'all'): Promise<Report> => {
-    const logStarts = new Map(logs.map((_, partition) => [partition, 0]));
-    const deps = { store, database, logStarts, folder: join(server.folder, 'snapshots') };
+    const log = logs.map((_, partition) => ({ partition, start: 0, end: 0 }));
+    const deps = { store, database, log, folder: join(server.folder, 'snapshots') };
     return compareLayers(
       database,
       archive,

@@ -61,6 +61,7 @@ export async function fakeLayers(change: Partial<ReconciliationDeps> = {}): Prom
       pipeline: pipeline.name,
       scope,
       vector,
+      lag: '7',
       path: `/nowhere/${runId}.parquet`,
     }),
     archivedVector: async () => vector,

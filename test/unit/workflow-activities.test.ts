@@ -8,7 +8,7 @@ import { failureCodes, ReckonError } from '../../domain/errors.ts';
 import type { FailureCode } from '../../domain/errors.ts';
 import type { OffsetVector } from '../../domain/offset-vector.ts';
 import type { Pipeline } from '../../domain/pipeline.ts';
-import { countedMost, summarize } from '../../domain/summary.ts';
+import { fatesOfMost, summarize } from '../../domain/summary.ts';
 import { sampleReport } from '../support/sample-report.ts';
 
 const never = () => Promise.reject(new Error('not called'));
@@ -32,7 +32,7 @@ test('resolvePipeline: the first by default, a known name as it is, an unknown o
   await expect(resolvePipeline({ pipeline: 'nope' })).rejects.toMatchObject({
     type: 'invalid-input',
     nonRetryable: true,
-    message: 'pipeline: there is no pipeline "nope". This worker has flights, orders.',
+    message: 'pipeline: there is no pipeline "nope". This worker has flights, orders; all workers of a task queue need the same RECKON_PIPELINE.',
   });
 });
 
@@ -117,12 +117,26 @@ test('the counted records of a summary are those of the aggregate that counted t
   const [row] = report.accounting;
   if (row === undefined) throw new Error('the sample has rows');
   const other = { ...row, aggregate: 'delayed', speed: { ...row.speed, counted: '700' } };
-  expect(countedMost([...report.accounting, other])).toBe('1960');
-  expect(countedMost([])).toBe('0');
-  const big = { ...row, speed: { ...row.speed, counted: '9007199254740993' } };
-  expect(countedMost([big, { ...big, partition: 1 }])).toBe('18014398509481986');
-  expect(summarize(report, '/r.json')).toMatchObject({
+  expect(fatesOfMost([...report.accounting, other])).toEqual({
     counted: '1960',
+    filtered: '10',
+    duplicate: '16',
+    late: '8',
+    dead: '6',
+  });
+  expect(fatesOfMost([]).counted).toBe('0');
+  const big = { ...row, speed: { ...row.speed, counted: '9007199254740993' } };
+  expect(fatesOfMost([big, { ...big, partition: 1 }]).counted).toBe('18014398509481986');
+  const snapshot = {
+    pipeline: 'flights',
+    scope: report.scope,
+    vector: report.vector,
+    lag: '7',
+    path: '/s.parquet',
+  };
+  expect(summarize(report, snapshot, '/r.json')).toMatchObject({
+    counted: '1960',
+    lag: '7',
     reportPath: '/r.json',
     reportId: report.id,
   });
