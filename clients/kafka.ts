@@ -3,7 +3,7 @@
  * errors and bounded waits; offsets are numbers (exact to 2^53) inside the process and strings outside.
  */
 import { isUtf8 } from 'node:buffer';
-import { Kafka, KafkaJSError, logLevel, Partitioners } from 'kafkajs';
+import { Kafka, logLevel, Partitioners } from 'kafkajs';
 import type { Admin, Consumer, EachBatchPayload, ITopicConfig, KafkaMessage, Producer } from 'kafkajs';
 import { formatDuration } from '../domain/duration.ts';
 import { ReckonError } from '../domain/errors.ts';
@@ -213,7 +213,8 @@ export function readUtf8(value: Uint8Array): string | null {
 
 /** A driver's error as what a person should read; anything else as it is. */
 export function kafkaFailure(error: unknown): unknown {
-  if (!(error instanceof KafkaJSError)) return error;
+  // kafkajs' own error classes cannot be imported by name from ESM; their names can be read.
+  if (!(error instanceof Error) || !error.name.startsWith('KafkaJS')) return error;
   const hint =
     error.name === 'KafkaJSNotImplemented' ? 'Produce uncompressed or with gzip.' : 'See the broker.';
   return new ReckonError('unreachable', `Kafka: ${error.message.replace(/\.$/, '')}.`, hint, {
