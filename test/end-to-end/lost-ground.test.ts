@@ -1,0 +1,130 @@
+/**
+ * What the counts stand on is taken away: Redis's state, the topic, the definition. Each ends in a loud, specific stop or a
+ * difference, never in "exact"; and a record that no side topic takes stops nothing.
+ */
+import { CompressionTypes } from 'kafkajs';
+import { eventually } from '../support/eventually.ts';
+import { consumed } from '../support/flights-check.ts';
+import { kafka, readTopic, withRedis } from '../support/independent.ts';
+import { World, lastJson, sampleFile } from '../support/world.ts';
+
+const sample = sampleFile('flights-20k.json');
+let world: World;
+
+beforeAll(() => {
+  world = new World();
+});
+afterAll(() => world.close());
+
+async function replay(name: string, rows: number): Promise<void> {
+  const env = { RECKON_PIPELINE: world.flights(name) };
+  const ended = await world.run('replay', ['--file', sample, '--limit', String(rows), '--json'], env);
+  expect(lastJson(ended)).toMatchObject({ records: rows });
+}
+
+async function deleteTopic(topic: string): Promise<void> {
+  const admin = kafka(world.endpoints.kafkaBrokers).admin();
+  await admin.connect();
+  try {
+    await admin.deleteTopics({ topics: [topic] });
+    await eventually(async () => expect(await admin.listTopics()).not.toContain(topic));
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+test('state that Redis has lost is missing, not "exact"', async () => {
+  const name = world.name('lost');
+  const env = { RECKON_PIPELINE: world.flights(name) };
+  const stream = await world.start('stream', env);
+  const archive = await world.start('archive', env);
+  const worker = await world.start('worker', env);
+  await replay(name, 2_000);
+  await consumed(world, name, 2_000);
+  expect(lastJson(await world.run('reconcile', ['--scope', 'all', '--json'], env))).toMatchObject({
+    records: 2_000,
+    unexplained: 0,
+    lag: 0,
+  });
+  await stream.end('SIGTERM');
+  await withRedis(world.endpoints.redisUrl, async (redis) => {
+    const keys = await redis.keys(`reckon:{${name}:*`);
+    expect(keys.length).toBeGreaterThan(100);
+    await redis.del(...keys);
+  });
+  const verdict = await world.run('reconcile', ['--scope', 'all', '--json'], env);
+  expect(verdict.code).toBe(2);
+  expect(lastJson(verdict)).toMatchObject({ verdict: 'unexplained' });
+  // Counted anew from the log, it is exact again.
+  const again = await world.start('stream', env);
+  await consumed(world, name, 2_000);
+  expect(lastJson(await world.run('reconcile', ['--scope', 'all', '--json'], env))).toMatchObject({
+    records: 2_000,
+    unexplained: 0,
+  });
+  for (const process of [again, archive, worker]) await process.end('SIGTERM');
+}, 180_000);
+
+test('a topic that was recreated, with more records than were counted, stops stream and archive', async () => {
+  const name = world.name('recreated');
+  const env = { RECKON_PIPELINE: world.flights(name) };
+  const stream = await world.start('stream', env);
+  const archive = await world.start('archive', { ...env, ARCHIVE_ROLL_MS: '100' });
+  await replay(name, 1_000);
+  await consumed(world, name, 1_000);
+  for (const process of [stream, archive]) expect((await process.end('SIGTERM')).code).toBe(0);
+  await deleteTopic(name);
+  await replay(name, 5_000);
+  for (const command of ['stream', 'archive']) {
+    const { code, stderr } = await world.run(command, [], env);
+    expect([command, code]).toEqual([command, 1]);
+    expect(stderr).toMatch(
+      /^reckon: Topic \S+ was recreated: .*Restore it, or give the pipeline a new name/m,
+    );
+    expect(stderr).not.toMatch(/^\s+at /m);
+  }
+}, 180_000);
+
+test('a definition that names another topic is refused by stream and archive', async () => {
+  const name = world.name('moved');
+  const definition = (topic: string): string => `{
+    name: '${name}', topic: '${topic}',
+    event: { schema: { type: 'object', properties: { id: { type: 'string' }, at: { type: 'string' } } }, id: 'id', time: 'at' },
+    aggregates: { all: { window: { tumbling: '1m' }, measures: { events: 'count' } } },
+  }`;
+  const before = { RECKON_PIPELINE: world.define(`${name}-a`, definition(`${name}-a`)) };
+  for (const command of ['stream', 'archive']) {
+    const process = await world.start(command, before);
+    if (command === 'stream')
+      await eventually(async () =>
+        expect(
+          await withRedis(world.endpoints.redisUrl, (redis) => redis.keys(`reckon:{${name}:*}:meta`)),
+        ).toHaveLength(4),
+      );
+    await process.end('SIGTERM');
+  }
+  const after = { RECKON_PIPELINE: world.define(`${name}-b`, definition(`${name}-b`)) };
+  for (const command of ['stream', 'archive']) {
+    const { code, stderr } = await world.run(command, [], after);
+    expect([command, code]).toEqual([command, 1]);
+    expect(stderr).toMatch(/^reckon: The (state|lake) of pipeline .*give the pipeline a new name\.$/m);
+  }
+}, 120_000);
+
+test('a dead letter that is too large for its topic goes there without its value', async () => {
+  const name = world.name('large');
+  const env = { RECKON_PIPELINE: world.flights(name) };
+  const stream = await world.start('stream', env);
+  const producer = kafka(world.endpoints.kafkaBrokers).producer();
+  await producer.connect();
+  const value = JSON.stringify({ id: 'x', padding: 'y'.repeat(9 << 20) });
+  await producer.send({ topic: name, compression: CompressionTypes.GZIP, messages: [{ key: 'k', value }] });
+  await producer.disconnect();
+  await replay(name, 100);
+  await consumed(world, name, 101);
+  const [dead] = await readTopic(world.endpoints.kafkaBrokers, `${name}.dead-letter`);
+  expect(dead?.value).toBeNull();
+  expect(dead?.headers?.['reckon.reason']?.toString()).toBe('too-large');
+  expect(dead?.headers?.['reckon.value.omitted.bytes']?.toString()).toBe(String(value.length));
+  await stream.end('SIGTERM');
+}, 120_000);
