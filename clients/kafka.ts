@@ -3,6 +3,7 @@
  * errors and bounded waits; offsets are numbers (exact to 2^53) inside the process and strings outside.
  */
 import { isUtf8 } from 'node:buffer';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Kafka, logLevel, Partitioners } from 'kafkajs';
 import type { Admin, Consumer, EachBatchPayload, ITopicConfig, KafkaMessage, Producer } from 'kafkajs';
 import { formatDuration } from '../domain/duration.ts';
@@ -92,8 +93,46 @@ export async function ensureTopics(admin: Admin, pipeline: Pipeline): Promise<vo
     topic(pipeline.deadLetterTopic, 1, pipeline.retentionMs.deadLetters),
     topic(pipeline.lateTopic, 1, pipeline.retentionMs.deadLetters),
   ].filter(({ topic: name }) => !existing.has(name));
-  if (missing.length > 0) await admin.createTopics({ topics: missing, waitForLeaders: true });
+  if (missing.length > 0) {
+    // Another process may create them at the same moment: that they exist already is no failure.
+    await admin.createTopics({ topics: missing, waitForLeaders: false });
+    await awaitLeaders(admin, [pipeline.topic, pipeline.deadLetterTopic, pipeline.lateTopic]);
+  }
   if (existing.has(pipeline.topic)) await checkRetention(admin, pipeline);
+}
+
+/** How long new topics may take to have leaders, and the pause between two looks. */
+const leadersMs = 30_000;
+const leadersPollMs = 50;
+
+/**
+ * Waits until every partition has a leader. kafkajs' own wait fails at the first look when the broker has not heard yet of
+ * a topic that its controller has just created.
+ */
+async function awaitLeaders(admin: Admin, topics: readonly string[]): Promise<void> {
+  const deadlineMs = performance.now() + leadersMs;
+  while (!(await haveLeaders(admin, topics))) {
+    if (performance.now() > deadlineMs)
+      throw new ReckonError(
+        'unreachable',
+        `Kafka has no leader for ${topics.join(', ')} after ${leadersMs / 1000} s.`,
+        'See whether all of its brokers run.',
+      );
+    await sleep(leadersPollMs);
+  }
+}
+
+async function haveLeaders(admin: Admin, topics: readonly string[]): Promise<boolean> {
+  try {
+    const metadata = await admin.fetchTopicMetadata({ topics: [...topics] });
+    return metadata.topics.every(
+      ({ partitions }) => partitions.length > 0 && partitions.every(({ leader }) => leader >= 0),
+    );
+  } catch (error) {
+    const { type } = error as { type?: string };
+    if (type === 'UNKNOWN_TOPIC_OR_PARTITION' || type === 'LEADER_NOT_AVAILABLE') return false;
+    throw error;
+  }
 }
 
 /** The protocol's number of the resource type "topic" (kafkajs' own name for it cannot be imported from ESM). */
