@@ -83,7 +83,7 @@ await runMain(async () => {
     run.catch(() => undefined);
   } finally {
     begun.ended.abort();
-    say('draining and stopping');
+    if (begun.stack !== null || begun.supervisor !== null) say('draining and stopping');
     await begun.supervisor?.stop();
     // Interrupted while servers were starting: what is recorded of them is stopped.
     if (begun.stack !== null) await begun.stack.stop();
