@@ -80,7 +80,9 @@ test('a wrong scope or pipeline is one line and exit code 1', async () => {
     expect(scope.stderr).toContain('reckon: scope: must be "closed" or "all", not "open".\n');
     const pipeline = await run('--pipeline', 'nope');
     expect(pipeline).toMatchObject({ code: 1, stdout: '' });
-    expect(pipeline.stderr).toMatch(/reckon: pipeline: there is no pipeline "nope"\. .*flights, orders; all workers .*RECKON_PIPELINE\.\n$/);
+    expect(pipeline.stderr).toMatch(
+      /reckon: pipeline: there is no pipeline "nope"\. .*flights, orders; all workers .*RECKON_PIPELINE\.\n$/,
+    );
     expect(pipeline.stderr).not.toMatch(/^\s+at /m);
   });
 });
