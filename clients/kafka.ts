@@ -155,10 +155,25 @@ async function checkRetention(admin: Admin, { topic, dedupHorizonMs }: Pipeline)
 
 /** @throws ReckonError `unreachable` when the topic does not exist. */
 export async function readOffsets(admin: Admin, topic: string): Promise<OffsetRange[]> {
-  const offsets = await admin.fetchTopicOffsets(topic);
+  const offsets = await fetchOffsets(admin, topic);
   return offsets
     .map(({ partition, low, high }) => ({ partition, start: Number(low), end: Number(high) }))
     .sort((a, b) => a.partition - b.partition);
+}
+
+/** A broker may be known as the leader a moment before it takes the part (a new topic, a failover): asked again then. */
+async function fetchOffsets(admin: Admin, topic: string): ReturnType<Admin['fetchTopicOffsets']> {
+  const deadlineMs = performance.now() + leadersMs;
+  for (;;) {
+    try {
+      return await admin.fetchTopicOffsets(topic);
+    } catch (error) {
+      const { type } = error as { type?: string };
+      const heals = type === 'NOT_LEADER_FOR_PARTITION' || type === 'LEADER_NOT_AVAILABLE';
+      if (!heals || performance.now() > deadlineMs) throw error;
+    }
+    await sleep(leadersPollMs);
+  }
 }
 
 /** How far a reader of one partition has come. */
