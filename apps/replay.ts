@@ -2,6 +2,7 @@
  * `npm run replay -- --file F`: streams a file of events into the pipeline's topic. Guarantee: it ends with the number of
  * rows that the broker has acknowledged: on success, on Ctrl-C (exit code 130) and in the line of an error.
  */
+import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -68,11 +69,8 @@ async function replayFile(
 ): Promise<Result> {
   const stop = new AbortController();
   void shutdownRequested().then(() => stop.abort());
-  const db = await DuckDb.open({
-    memoryLimit: '256MB',
-    threads: 1,
-    tempDirectory: join(tmpdir(), `reckon-replay-${process.pid}`),
-  });
+  const tempDirectory = join(tmpdir(), `reckon-replay-${process.pid}`);
+  const db = await DuckDb.open({ memoryLimit: '256MB', threads: 1, tempDirectory });
   const startMs = performance.now();
   const progress = new ReplayProgress(file.name, limit);
   try {
@@ -98,6 +96,7 @@ async function replayFile(
   } finally {
     progress.end();
     db.close();
+    rmSync(tempDirectory, { recursive: true, force: true });
   }
 }
 
