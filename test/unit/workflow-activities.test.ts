@@ -32,7 +32,8 @@ test('resolvePipeline: the first by default, a known name as it is, an unknown o
   await expect(resolvePipeline({ pipeline: 'nope' })).rejects.toMatchObject({
     type: 'invalid-input',
     nonRetryable: true,
-    message: 'pipeline: there is no pipeline "nope". This worker has flights, orders; all workers of a task queue need the same RECKON_PIPELINE.',
+    message:
+      'pipeline: there is no pipeline "nope". This worker has flights, orders; all workers of a task queue need the same RECKON_PIPELINE.',
   });
 });
 
