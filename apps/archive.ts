@@ -18,16 +18,16 @@ await runMain(async () => {
   for (const pipeline of pipelines) await ensureTopics(admin, pipeline);
   await admin.disconnect();
   const store = new LocalObjectStore(config.lakeUrl);
-  const database = await DuckDb.open({
-    memoryLimit: '512MB',
-    threads: 1,
-    tempDirectory: join(config.home, 'tmp'),
-  });
-
   await runUntilShutdown(logger, 'archive', async (onFatal) => {
+    // A database each: rows are staged in tables whose names repeat from pipeline to pipeline.
     const archivers = await Promise.all(
-      pipelines.map((pipeline) =>
-        Archiver.start({
+      pipelines.map(async (pipeline) => {
+        const database = await DuckDb.open({
+          memoryLimit: '512MB',
+          threads: 1,
+          tempDirectory: join(config.home, 'tmp'),
+        });
+        const archiver = await Archiver.start({
           kafkaBrokers: config.kafkaBrokers,
           pipeline,
           archive: new ArchiveTable(store, pipeline),
@@ -35,12 +35,13 @@ await runMain(async () => {
           rollMs: config.archiveRollMs,
           log: (event, message) => logger.info({ pipeline: pipeline.name, ...event }, message),
           onFatal,
-        }),
-      ),
+        });
+        return { archiver, database };
+      }),
     );
     return async () => {
-      await Promise.all(archivers.map((archiver) => archiver.stop()));
-      database.close();
+      await Promise.all(archivers.map(({ archiver }) => archiver.stop()));
+      for (const { database } of archivers) database.close();
     };
   });
 });

@@ -16,6 +16,7 @@ export interface ArchiverOptions {
   readonly kafkaBrokers: string;
   readonly pipeline: Pipeline;
   readonly archive: ArchiveTable;
+  /** Used by this archiver alone. */
   readonly database: DuckDb;
   /** Oldest age of a row before its file is written. */
   readonly rollMs: number;
