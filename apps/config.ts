@@ -18,7 +18,14 @@ const environment = z.object({
     .optional(),
   REDIS_URL: z
     .string()
-    .regex(/^rediss?:\/\//, 'must begin with redis:// or rediss://')
+    .refine((url) => redisNodes(url).every((node) => /^rediss?:\/\//.test(node) && URL.canParse(node)), {
+      message: 'must be redis://host:port or rediss://host:port, for nodes of a cluster several with commas',
+      abort: true,
+    })
+    .refine(
+      (url) => new Set(redisNodes(url).map(accessOf)).size === 1,
+      'names nodes with different passwords or schemes',
+    )
     .optional(),
   TEMPORAL_ADDRESS: z
     .string()
@@ -38,8 +45,20 @@ const environment = z.object({
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
+/** The URLs of REDIS_URL: a comma in a password has to be written as %2C. */
+function redisNodes(url: string): string[] {
+  return url.split(',').map((node) => node.trim());
+}
+
+/** Nodes of a cluster tell each other's addresses, and no more: what else a URL says has to hold for all of them. */
+function accessOf(node: string): string {
+  const { protocol, username, password } = new URL(node);
+  return JSON.stringify([protocol, username, password]);
+}
+
 export interface Config {
   readonly kafkaBrokers: string;
+  /** One server, or nodes of a Redis Cluster, separated by commas. */
   readonly redisUrl: string;
   readonly temporalAddress: string;
   readonly temporalUiUrl: string | null;

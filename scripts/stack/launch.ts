@@ -88,7 +88,14 @@ async function prepare(program: Program, dir: string, ports: Ports): Promise<voi
   const paths = layout(dir);
   switch (program.name) {
     case 'redis':
-      await writeFile(paths.redisConf, redisConf(ports.redis, paths.serverDir('redis')));
+      await writeFile(
+        paths.redisConf,
+        redisConf(
+          ports.redis,
+          paths.serverDir('redis'),
+          existsSync(paths.redisClusterConf) ? paths.redisClusterConf : null,
+        ),
+      );
       return;
     case 'temporal':
       return;

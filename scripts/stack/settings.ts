@@ -20,6 +20,8 @@ export function layout(dir: string) {
     kafkaProperties: join(dir, 'kafka', 'server.properties'),
     log4j: join(dir, 'kafka', 'log4j2.xml'),
     redisConf: join(dir, 'redis', 'redis.conf'),
+    /** Present where the server is a node of a Redis Cluster. */
+    redisClusterConf: join(dir, 'redis', 'cluster.conf'),
     temporalDb: join(dir, 'temporal', 'temporal.db'),
   };
 }
@@ -79,16 +81,30 @@ export const log4jConfiguration = `<Configuration status="error">
 </Configuration>
 `;
 
-export function redisConf(port: number, dataDir: string): string {
+/** @param includes a further file of settings, or null */
+export function redisConf(port: number, dataDir: string, includes: string | null = null): string {
   const lines = [
     `port ${port}`,
     'bind 127.0.0.1',
     'daemonize no',
     `dir ${JSON.stringify(dataDir)}`,
     ...Object.entries(settings.redis).map(([key, value]) => `${key} ${value === '' ? '""' : value}`),
+    ...(includes === null ? [] : [`include ${JSON.stringify(includes)}`]),
   ];
   return `${lines.join('\n')}\n`;
 }
+
+/**
+ * What makes a server a node of a cluster. A node that is away is noticed within two seconds, for tests; the address is
+ * told, as a node otherwise learns it from the first that meets it.
+ */
+export const redisClusterConf = [
+  'cluster-enabled yes',
+  'cluster-config-file nodes.conf',
+  'cluster-node-timeout 2000',
+  'cluster-announce-ip 127.0.0.1',
+  '',
+].join('\n');
 
 /** How to reach the programs of a server, whatever their source. */
 export type Program =

@@ -51,6 +51,10 @@ describe('settings', () => {
       'maxmemory-policy noeviction',
       'save ""',
     ]);
+    // A node of a cluster is told of it in a file of its own, which a restart keeps.
+    expect(redisConf(1003, '/data', '/my data/cluster.conf')).toMatch(
+      /\ninclude "\/my data\/cluster\.conf"\n$/,
+    );
   });
 
   test("Temporal's arguments: a database file, loopback, its UI, our search attributes", () => {
