@@ -261,8 +261,9 @@ export function createConsumer(brokers: string, clientId: string, groupId: strin
 
 /** Bytes → text; null when they are not UTF-8. The `ReadText` of `domain/decode.ts`. */
 export function readUtf8(value: Uint8Array): string | null {
-  if (!isUtf8(value)) return null;
-  return Buffer.isBuffer(value) ? value.toString('utf8') : Buffer.from(value).toString('utf8');
+  const text = Buffer.isBuffer(value) ? value.toString() : Buffer.from(value).toString();
+  // U+FFFD stands for bytes that are no UTF-8, or was sent. Most texts are one byte a character and cannot hold it.
+  return text.includes('\ufffd') && !isUtf8(value) ? null : text;
 }
 
 /** A driver's error as what a person should read; anything else as it is. */

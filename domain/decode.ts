@@ -7,6 +7,8 @@ import { scaleNumber, scaleText } from './decimal.ts';
 import type { Decoded, LogRecord, Rejection, RejectionReason } from './event.ts';
 import type { Field, Value } from './field.ts';
 import type { Pipeline } from './pipeline.ts';
+import { createScanner } from './scan.ts';
+import type { EventScanner } from './scan.ts';
 import { compileSchema } from './schema.ts';
 import { parseEventTimeMs } from './time.ts';
 
@@ -29,11 +31,35 @@ class Unreadable {
   }
 }
 
-/** Compiles the decoder of a pipeline. */
-export function createDecoder(pipeline: Pipeline, readText: ReadText): Decoder {
+/**
+ * Compiles the decoder of a pipeline.
+ * @param scanner the short way for ordinary events; null sends all of them the long way, with the same outcome
+ */
+export function createDecoder(
+  pipeline: Pipeline,
+  readText: ReadText,
+  scanner: EventScanner | null = createScanner(pipeline),
+): Decoder {
   const { event, fields, maxFutureMs } = pipeline;
   const validate = compileSchema(event.schema);
   const readers = fields.map((field) => valueReader(field));
+
+  /** @returns the time in epoch milliseconds, or why id and time are refused. */
+  function timeOf(id: unknown, time: unknown, timestampMs: number): number | Decoded {
+    if (typeof id !== 'string' && typeof id !== 'number') return absent(event.idPath, id);
+    if (typeof id === 'number' && !Number.isSafeInteger(id))
+      return reject('number-out-of-range', event.idPath.join('.'));
+    if (time === undefined || time === null) return absent(event.timePath, time);
+    const timeMs = parseEventTimeMs(time, event.timeFormat);
+    if (timeMs === null)
+      return reject('invalid-time', `${event.timePath.join('.')} is ${show(time)}, not ${event.timeFormat}`);
+    if (timeMs > timestampMs + maxFutureMs)
+      return reject(
+        'time-in-future',
+        `${event.timePath.join('.')} is ${timeMs - timestampMs} ms ahead of the broker's clock`,
+      );
+    return timeMs;
+  }
 
   return function decode(record) {
     const { value, timestampMs } = record;
@@ -42,6 +68,12 @@ export function createDecoder(pipeline: Pipeline, readText: ReadText): Decoder {
       return reject('too-large', `${value.length} bytes; the limit is ${event.sizeMaxBytes}`);
     const text = readText(value);
     if (text === null) return reject('invalid-utf8', 'the value is not UTF-8');
+    // As many characters as bytes: it is ASCII.
+    if (scanner !== null && text.length === value.length && scanner.take(value, text)) {
+      const timeMs = timeOf(scanner.id, scanner.time, timestampMs);
+      if (typeof timeMs !== 'number') return timeMs;
+      return { ok: true, event: { id: String(scanner.id), timeMs, values: scanner.values } };
+    }
     let json: unknown;
     try {
       json = JSON.parse(text);
@@ -55,22 +87,10 @@ export function createDecoder(pipeline: Pipeline, readText: ReadText): Decoder {
     if (!validate(json)) return { ok: false, rejection: explain(validate.errors?.[0]) };
 
     const id = at(json, event.idPath);
-    if (typeof id !== 'string' && typeof id !== 'number') return absent(event.idPath, id);
     if (typeof id === 'string' && !isWellFormed(id))
       return reject('malformed-string', event.idPath.join('.'));
-    if (typeof id === 'number' && !Number.isSafeInteger(id))
-      return reject('number-out-of-range', event.idPath.join('.'));
-    const time = at(json, event.timePath);
-    if (time === undefined || time === null) return absent(event.timePath, time);
-    const timeMs = parseEventTimeMs(time, event.timeFormat);
-    if (timeMs === null)
-      return reject('invalid-time', `${event.timePath.join('.')} is ${show(time)}, not ${event.timeFormat}`);
-    if (timeMs > timestampMs + maxFutureMs)
-      return reject(
-        'time-in-future',
-        `${event.timePath.join('.')} is ${timeMs - timestampMs} ms ahead of the broker's clock`,
-      );
-
+    const timeMs = timeOf(id, at(json, event.timePath), timestampMs);
+    if (typeof timeMs !== 'number') return timeMs;
     const values = new Array<Value>(readers.length);
     for (let i = 0; i < readers.length; i++) {
       const read = (readers[i] as ValueReader)(json);

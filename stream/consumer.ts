@@ -160,10 +160,7 @@ export class SpeedLayer {
       !this.#stopped && payload.isRunning() && !payload.isStale() && generation === this.#generation;
     if (!wanted()) return;
     try {
-      await owned.take(
-        batch.messages.map((message) => toRecord(batch.partition, message)),
-        wanted,
-      );
+      await owned.take(toRecords(batch.partition, batch.messages), wanted);
       if (wanted()) payload.resolveOffset(last.offset);
     } catch (error) {
       this.#handle(batch.partition, owned, error);
@@ -220,13 +217,24 @@ export class SpeedLayer {
   }
 }
 
-function toRecord(partition: number, message: KafkaMessage): LogRecord {
-  return {
-    partition,
-    offset: Number(message.offset),
-    timestampMs: Number(message.timestamp),
-    key: message.key,
-    value: message.value,
-    ...(message.headers === undefined ? {} : { headers: message.headers }),
-  };
+function toRecords(partition: number, messages: readonly KafkaMessage[]): LogRecord[] {
+  const first = Number(messages[0]?.offset);
+  // Offsets rise strictly: as many as their span has room for follow one another.
+  const isDense = Number(messages.at(-1)?.offset) - first === messages.length - 1;
+  let timestamp = '';
+  let timestampMs = 0;
+  const records = new Array<LogRecord>(messages.length);
+  for (let i = 0; i < messages.length; i++) {
+    const message = messages[i] as KafkaMessage;
+    if (message.timestamp !== timestamp) {
+      timestamp = message.timestamp;
+      timestampMs = Number(timestamp);
+    }
+    const { key, value, headers = noHeaders } = message;
+    const offset = isDense ? first + i : Number(message.offset);
+    records[i] = { partition, offset, timestampMs, key, value, headers };
+  }
+  return records;
 }
+
+const noHeaders: Readonly<Record<string, unknown>> = {};
