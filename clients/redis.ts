@@ -18,8 +18,8 @@ export type Script = (keys: readonly string[], args: readonly (string | number)[
 
 /** What connecting to a cluster may take in all; a single server is known to be away as soon as it refuses. */
 const clusterConnectMs = 10_000;
-/** How often the map of slots is read anew: what a failover may take to be noticed when no node says MOVED. */
-const slotsRefreshMs = 2_000;
+/** A connection that owes an answer for so long is cut: what is behind it may be gone without a word. */
+const silenceMs = 15_000;
 /** Pause before a script is sent again that a cluster could not place. */
 const resendPauseMs = 200;
 
@@ -28,6 +28,9 @@ const retryStrategy = (times: number): number => Math.min(100 * times, 2_000);
 const nodeOptions = {
   lazyConnect: true,
   connectTimeout: 3_000,
+  socketTimeout: silenceMs,
+  // ioredis waits so long at the end of a connection that was refused, too.
+  disconnectTimeout: 500,
   maxRetriesPerRequest: null,
   // A command whose reply was lost is sent again; every script here checks the offset, so it is not applied twice.
   autoResendUnfulfilledCommands: true,
@@ -73,10 +76,11 @@ async function connectCluster(url: string, nodes: readonly string[]): Promise<Cl
   const { username, password, protocol } = new URL(nodes[0] ?? '');
   const cluster = new Cluster([...nodes], {
     lazyConnect: true,
-    slotsRefreshInterval: slotsRefreshMs,
+    // What one command may be sent on or again: at the pauses of ioredis (100 ms) for about ten seconds. No node is ever
+    // reconnected to by itself (`clusterNodeRetryStrategy`): ioredis forgets the commands that wait for such a node when
+    // it drops the node after a failover. Without it they fail, and are sent again.
+    maxRedirections: 100,
     clusterRetryStrategy: retryStrategy,
-    // A node that restarts is connected to again, and gets its unanswered commands again, as a single server does.
-    clusterNodeRetryStrategy: retryStrategy,
     // Names go to the sockets as they are: TLS checks them.
     dnsLookup: (address, done) => done(null, address),
     redisOptions: {
