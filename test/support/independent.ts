@@ -6,15 +6,16 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import type { DuckDBValue } from '@duckdb/node-api';
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { Kafka, logLevel } from 'kafkajs';
 import type { KafkaMessage } from 'kafkajs';
 
 /** `aggregate · start of the window (epoch ms) · group · slot` → integer. */
 export type Cells = Map<string, bigint>;
 
-export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
-  const redis = new Redis(url);
+/** @param url one server, or nodes of a cluster, separated by commas */
+export async function withRedis<T>(url: string, work: (redis: Redis | Cluster) => Promise<T>): Promise<T> {
+  const redis = url.includes(',') ? new Cluster(url.split(',')) : new Redis(url);
   try {
     return await work(redis);
   } finally {
@@ -22,14 +23,18 @@ export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<
   }
 }
 
-async function keysOf(redis: Redis, pattern: string): Promise<string[]> {
+async function keysOf(redis: Redis | Cluster, pattern: string): Promise<string[]> {
   const keys = new Set<string>();
-  let cursor = '0';
-  do {
-    const [next, found] = await redis.scan(cursor, 'MATCH', pattern, 'COUNT', 10_000);
-    for (const key of found) keys.add(key);
-    cursor = next;
-  } while (cursor !== '0');
+  // Of a cluster, each node tells its own.
+  if (redis instanceof Cluster) await redis.ping();
+  for (const node of redis instanceof Cluster ? redis.nodes('master') : [redis]) {
+    let cursor = '0';
+    do {
+      const [next, found] = await node.scan(cursor, 'MATCH', pattern, 'COUNT', 10_000);
+      for (const key of found) keys.add(key);
+      cursor = next;
+    } while (cursor !== '0');
+  }
   return [...keys];
 }
 
@@ -58,7 +63,7 @@ function merge(slot: string, before: bigint | undefined, value: bigint): bigint 
 }
 
 /** A counter of the speed layer, summed over the partitions. */
-export async function counter(redis: Redis, pipeline: string, name: string): Promise<number> {
+export async function counter(redis: Redis | Cluster, pipeline: string, name: string): Promise<number> {
   let sum = 0;
   for (const key of await keysOf(redis, `reckon:{${pipeline}:*}:meta`))
     sum += Number((await redis.hget(key, name)) ?? '0');

@@ -45,12 +45,13 @@ export class World {
   readonly #tag: string;
   readonly #children = new Set<ChildProcess>();
 
-  constructor() {
+  /** @param redisUrl another Redis than the shared one */
+  constructor(redisUrl?: string) {
     const stack = process.env[stackVariable];
     if (stack === undefined)
       throw new Error(`${stackVariable} is not set: run the end-to-end project of Jest`);
     const { dir, ...endpoints } = JSON.parse(stack) as Endpoints & { dir: string };
-    this.endpoints = endpoints;
+    this.endpoints = redisUrl === undefined ? endpoints : { ...endpoints, redisUrl };
     // In the folder of the servers, which goes away even when the tests are killed.
     this.dir = mkdtempSync(join(dir, 'world-'));
     this.#tag = this.dir.slice(-6).toLowerCase();
