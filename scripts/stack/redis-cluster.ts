@@ -97,13 +97,15 @@ export async function startRedisCluster(options: RedisClusterOptions): Promise<R
   };
 }
 
-/** Stops every node of the folder that is recorded as ours, whichever process started it. Data stays. */
+/** Stops every node of the folder that is recorded as ours, whichever process started it. Data stays. @returns how many */
 export async function stopRedisCluster(
   dir: string,
   progress: Progress,
   env: NodeJS.ProcessEnv = process.env,
-): Promise<void> {
-  await stopNodes(await nodeDirs(dir), progress, env);
+): Promise<number> {
+  const recorded = (await nodeDirs(dir)).filter((nodeDir) => readStackState(nodeDir)?.servers.length);
+  await stopNodes(recorded, progress, env);
+  return recorded.length;
 }
 
 function clusterLayout(dir: string) {
