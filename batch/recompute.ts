@@ -4,6 +4,7 @@
  * files and the offset vector; anyone with a DuckDB shell gets the same numbers from them.
  */
 import { quoteIdentifier, quoteLiteral, quotePath } from '../clients/duckdb.ts';
+import { isFamily } from '../domain/aggregate.ts';
 import type { Aggregate, Slot } from '../domain/aggregate.ts';
 import { formatScaled } from '../domain/decimal.ts';
 import type { Field, Value } from '../domain/field.ts';
@@ -48,18 +49,28 @@ FROM log`;
 }
 
 /**
- * Rules 4 and 5 of one aggregate over the relation `classified`: one row for each partition, window and group.
- * Columns: _partition, window_ms (start), grp (list of texts), and one integer column for each slot, named by its key.
+ * Rules 4 and 5 of one aggregate over the relation `classified`: one row for each cell that has a value.
+ * Columns: _partition, start_ms and end_ms (of the pane), grp (list of texts), slot (its key), value (an integer).
  */
-export function aggregateSql(pipeline: Pipeline, aggregate: Aggregate): string {
-  const slots = aggregate.slots.map(
-    (slot) => `${slotSql(slot, pipeline.fields)} AS ${quoteIdentifier(slot.key)}`,
-  );
-  return `SELECT _partition, ${windowSql(aggregate)} AS window_ms, ${groupSql(aggregate, pipeline.fields)} AS grp,
-  ${slots.join(',\n  ')}
-FROM classified
-WHERE ${acceptedSql(pipeline, aggregate)}
-GROUP BY ALL`;
+export function cellsSql(pipeline: Pipeline, aggregate: Aggregate): string {
+  const { fields } = pipeline;
+  const scalars = aggregate.slots.filter(({ kind }) => !isFamily(kind) && kind !== 'distinct');
+  const columns = scalars.map((slot, i) => `${slotSql(slot, fields)} AS slot_${i}`);
+  const pairs = scalars.map(({ key }, i) => `{slot: ${quoteLiteral(key)}, "value": slot_${i}}`);
+  const others = aggregate.slots
+    .filter((slot) => !scalars.includes(slot))
+    .map((slot) => (slot.kind === 'distinct' ? sketchSql(slot, fields) : familySql(slot, fields)));
+  return `WITH accepted AS (
+  SELECT *, ${startSql(aggregate)} AS _start_ms, ${endSql(aggregate)} AS _end_ms, ${groupSql(aggregate, fields)} AS _grp
+  FROM classified WHERE ${acceptedSql(pipeline, aggregate)}
+), panes AS (
+  SELECT _partition, _start_ms AS start_ms, _end_ms AS end_ms, _grp AS grp,
+    ${columns.join(',\n    ')}
+  FROM accepted GROUP BY ALL
+), cells AS (
+  SELECT _partition, start_ms, end_ms, grp, unnest([${pairs.join(', ')}], recursive := true) FROM panes
+${others.map((sql) => `  UNION ALL\n${sql}\n`).join('')})
+SELECT * FROM cells WHERE "value" IS NOT NULL`;
 }
 
 /** What became of the records of each partition, for one aggregate. Columns: _partition and the terms of the identity. */
@@ -86,14 +97,36 @@ function acceptedSql(pipeline: Pipeline, aggregate: Aggregate): string {
   return `_rejected IS NULL AND NOT _duplicate AND (${filterSql(aggregate, pipeline.fields)}) AND NOT ${lateSql(aggregate)}`;
 }
 
-/** Start of the tumbling window, rounded towards minus infinity (times before 1970 are negative). */
-function windowSql({ window }: Aggregate): string {
-  return `(_time_ms - ((_time_ms % ${window.sizeMs}) + ${window.sizeMs}) % ${window.sizeMs})`;
+/** Start of the pane, rounded towards minus infinity (times before 1970 are negative). */
+function startSql({ window }: Aggregate): string {
+  const lengthMs =
+    window.kind === 'tumbling' ? window.sizeMs : window.kind === 'hopping' ? window.slideMs : window.gapMs;
+  return `(_time_ms - ((_time_ms % ${lengthMs}) + ${lengthMs}) % ${lengthMs})`;
 }
 
+/** End of the first window that takes the event; for sessions, when the pane takes none any more. */
+function endSql(aggregate: Aggregate): string {
+  const { window, allowedLatenessMs } = aggregate;
+  const start = startSql(aggregate);
+  switch (window.kind) {
+    case 'tumbling':
+      return `${start} + ${window.sizeMs}`;
+    case 'session':
+      return `${start} + ${2 * window.gapMs - 1}`;
+    case 'hopping': {
+      // Windows end at start + slide, start + 2 slides, ...: as many of them as the watermark has closed are left out.
+      const missed = `greatest(0, (_watermark_ms - ${allowedLatenessMs} - ${start}) // ${window.slideMs})`;
+      return `${start} + ${window.slideMs} * (1 + coalesce(${missed}, 0))`;
+    }
+  }
+}
+
+/** Late: the last window that would hold the event is closed; that of a session's event is the event's own. */
 function lateSql(aggregate: Aggregate): string {
-  const end = `${windowSql(aggregate)} + ${aggregate.window.sizeMs}`;
-  return `coalesce(${end} + ${aggregate.allowedLatenessMs} <= _watermark_ms, false)`;
+  const { window, allowedLatenessMs } = aggregate;
+  const end =
+    window.kind === 'session' ? `_time_ms + ${window.gapMs}` : `${startSql(aggregate)} + ${window.sizeMs}`;
+  return `coalesce(${end} + ${allowedLatenessMs} <= _watermark_ms, false)`;
 }
 
 function groupSql(aggregate: Aggregate, fields: readonly Field[]): string {
@@ -103,14 +136,52 @@ function groupSql(aggregate: Aggregate, fields: readonly Field[]): string {
 
 function slotSql(slot: Slot, fields: readonly Field[]): string {
   if (slot.kind === 'rows') return 'count(*)::HUGEINT';
-  const field = fields[slot.field];
-  if (field === undefined) throw new Error(`slot ${slot.key} has no field`);
-  const column = quoteIdentifier(field.column);
-  if (slot.kind === 'count') return `nullif(count(${column}), 0)::HUGEINT`;
-  // Decimals become integers at their scale; the product of decimals is exact.
-  const scaled =
-    field.scale === 0 ? `${slot.kind}(${column})` : `${slot.kind}(${column}) * ${10 ** field.scale}`;
-  return `(${scaled})::HUGEINT`;
+  if (slot.kind === 'first') return 'min(_time_ms)::HUGEINT';
+  if (slot.kind === 'last') return 'max(_time_ms)::HUGEINT';
+  if (slot.kind === 'count') return `nullif(count(${columnOf(fields, slot.field)}), 0)::HUGEINT`;
+  return `${slot.kind}(${scaledSql(slot, fields)})::HUGEINT`;
+}
+
+/** The field as an integer: decimals at their scale; the product of decimals is exact. */
+function scaledSql(slot: Slot, fields: readonly Field[]): string {
+  const scale = fields[slot.field]?.scale ?? 0;
+  const column = columnOf(fields, slot.field);
+  return scale === 0 ? column : `(${column} * ${10 ** scale})`;
+}
+
+/** A count for each log-bucket (`domain/quantile.ts`) or value; its name is one more element of the group. */
+function familySql(slot: Slot, fields: readonly Field[]): string {
+  const column = columnOf(fields, slot.field);
+  const member = slot.kind === 'quantile' ? bucketSql(`${scaledSql(slot, fields)}::BIGINT`) : column;
+  return `  SELECT _partition, _start_ms, _end_ms, list_append(_grp, (${member})::VARCHAR), ${quoteLiteral(slot.key)}, count(*)::HUGEINT
+  FROM accepted WHERE ${column} IS NOT NULL GROUP BY ALL`;
+}
+
+/** 64 buckets for each doubling: the leading seven bits, and how many follow them. */
+function bucketSql(value: string): string {
+  const shift = `greatest(0, length(bin(abs(${value}))) - 7)`;
+  return `sign(${value})::BIGINT * (64 * ${shift} + (abs(${value}) >> ${shift}))`;
+}
+
+/**
+ * A sketch (`domain/distinct.ts`) as the first 63 bits of the MD5 of its registers' text, `register:state` by register. The MD5 of a
+ * value's text names the register by its low 14 bits and the rank by the trailing zeros of the others.
+ */
+function sketchSql(slot: Slot, fields: readonly Field[]): string {
+  const column = columnOf(fields, slot.field);
+  return `  SELECT _partition, _start_ms, _end_ms, _grp, ${quoteLiteral(slot.key)},
+    (md5_number_lower(string_agg(register || ':' || (4 * top + 2 * ((ranks >> (top - 1)) & 1) + ((ranks >> greatest(top - 2, 0)) & 1)), ',' ORDER BY register)) >> 1)::HUGEINT
+  FROM (
+    SELECT _partition, _start_ms, _end_ms, _grp, register, bit_or(1::BIGINT << rank) AS ranks, max(rank) AS top
+    FROM (
+      SELECT _partition, _start_ms, _end_ms, _grp, (hash & 16383)::INTEGER AS register,
+        CASE rest WHEN 0 THEN 51 ELSE length(bin(rest)) - length(rtrim(bin(rest), '0')) + 1 END::INTEGER AS rank
+      FROM (
+        SELECT _partition, _start_ms, _end_ms, _grp, md5_number_lower(${column}::VARCHAR) AS hash, (hash >> 14)::BIGINT AS rest
+        FROM accepted WHERE ${column} IS NOT NULL
+      )
+    ) GROUP BY ALL
+  ) GROUP BY ALL`;
 }
 
 function filterSql({ where }: Aggregate, fields: readonly Field[]): string {

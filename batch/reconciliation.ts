@@ -15,7 +15,7 @@ import type { Accounting, AccountingRow, AggregateComparison, Difference, Report
 import { countersFileOf } from '../domain/speed-snapshot.ts';
 import type { SnapshotPartition } from '../domain/speed-snapshot.ts';
 import type { ArchiveTable } from './archive-table.ts';
-import { accountingSql, aggregateSql, classifiedSql, deadByReasonSql, maxEventTimeSql } from './recompute.ts';
+import { accountingSql, cellsSql, classifiedSql, deadByReasonSql, maxEventTimeSql } from './recompute.ts';
 
 /** @param database used by this comparison alone: it holds the tables `classified`, `frontier` and `speed` meanwhile */
 export async function compareLayers(
@@ -48,7 +48,7 @@ export async function compareLayers(
   );
   await database.run(`CREATE OR REPLACE TEMP TABLE frontier AS ${maxEventTimeSql}`);
   await database.run(
-    `CREATE OR REPLACE TEMP TABLE speed AS SELECT aggregate, "partition" AS _partition, window_ms,
+    `CREATE OR REPLACE TEMP TABLE speed AS SELECT aggregate, "partition" AS _partition, start_ms, end_ms,
        from_json(grp, '["VARCHAR"]') AS grp, slot, "value"::HUGEINT AS "value"
      FROM read_parquet(${quotePath(snapshot.path)})`,
   );
@@ -90,7 +90,7 @@ export async function compareLayers(
       },
       ...pipeline.aggregates.map((aggregate) => ({
         aggregate: aggregate.name,
-        sql: aggregateSql(pipeline, aggregate),
+        sql: cellsSql(pipeline, aggregate),
       })),
     ],
     files: files.map(({ path }) => path),
@@ -106,25 +106,22 @@ async function joinLayers(
   aggregate: Aggregate,
   closedOnly: boolean,
 ): Promise<void> {
-  const pairs = aggregate.slots.map(({ key }) => `{slot: ${literal(key)}, "value": ${identifier(key)}}`);
-  const { sizeMs } = aggregate.window;
-  // The windows that no record can change any more, by the same rule as on the speed side.
+  // The panes that no record can change any more, by the same rule as on the speed side.
   const closed = closedOnly
-    ? `WHERE window_ms + ${sizeMs} + ${aggregate.allowedLatenessMs} <= (SELECT max_ms FROM frontier f WHERE f._partition = cells._partition) - ${pipeline.outOfOrderMs}`
+    ? `WHERE end_ms + ${aggregate.allowedLatenessMs} <= (SELECT max_ms FROM frontier f WHERE f._partition = recomputed._partition) - ${pipeline.outOfOrderMs}`
     : '';
   await database.run(`CREATE OR REPLACE TEMP TABLE joined AS
-    WITH cells AS (${aggregateSql(pipeline, aggregate)}),
-    slots AS (SELECT _partition, window_ms, grp, unnest([${pairs.join(', ')}], recursive := true) FROM cells ${closed}),
-    batch AS (SELECT *, true AS in_batch FROM slots WHERE "value" IS NOT NULL),
-    speed_cells AS (SELECT _partition, window_ms, grp, slot, "value", true AS in_speed FROM speed WHERE aggregate = ${literal(aggregate.name)})
-    SELECT _partition, window_ms, grp, slot, speed_cells."value" AS speed, batch."value" AS batch,
+    WITH recomputed AS (${cellsSql(pipeline, aggregate)}),
+    batch AS (SELECT *, true AS in_batch FROM recomputed ${closed}),
+    speed_cells AS (SELECT _partition, start_ms, end_ms, grp, slot, "value", true AS in_speed FROM speed WHERE aggregate = ${literal(aggregate.name)})
+    SELECT _partition, start_ms, end_ms, grp, slot, speed_cells."value" AS speed, batch."value" AS batch,
       coalesce(in_speed AND in_batch AND speed_cells."value" = batch."value", false) AS matches
-    FROM speed_cells FULL OUTER JOIN batch USING (_partition, window_ms, grp, slot)`);
+    FROM speed_cells FULL OUTER JOIN batch USING (_partition, start_ms, end_ms, grp, slot)`);
 }
 
 async function summarize(database: DuckDb, aggregate: Aggregate): Promise<AggregateComparison> {
-  const [row = {}] =
-    await database.query(`SELECT count(DISTINCT window_ms) AS windows, count(DISTINCT (window_ms, grp)) AS grps,
+  const [row = {}] = await database.query(`SELECT count(DISTINCT start_ms) AS windows,
+    count(DISTINCT (start_ms, list_slice(grp, 1, ${aggregate.groupBy.length}))) AS grps,
     count(*) FILTER (matches) AS matched, count(*) FILTER (NOT matches) AS different FROM joined`);
   return {
     aggregate: aggregate.name,
@@ -137,12 +134,13 @@ async function summarize(database: DuckDb, aggregate: Aggregate): Promise<Aggreg
 
 async function listDifferences(database: DuckDb, aggregate: Aggregate): Promise<Difference[]> {
   const rows =
-    await database.query(`SELECT _partition, window_ms, to_json(grp)::VARCHAR AS grp, slot, speed, batch FROM joined
-    WHERE NOT matches ORDER BY _partition, window_ms, grp, slot LIMIT ${differencesMax}`);
+    await database.query(`SELECT _partition, start_ms, end_ms, to_json(grp)::VARCHAR AS grp, slot, speed, batch FROM joined
+    WHERE NOT matches ORDER BY _partition, start_ms, end_ms, grp, slot LIMIT ${differencesMax}`);
   return rows.map((row) => ({
     aggregate: aggregate.name,
     partition: Number(row['_partition']),
-    windowStart: new Date(Number(row['window_ms'])).toISOString(),
+    windowStart: new Date(Number(row['start_ms'])).toISOString(),
+    windowEnd: new Date(Number(row['end_ms'])).toISOString(),
     group: row['grp'] as string,
     slot: row['slot'] as string,
     speed: textOf(row['speed']),

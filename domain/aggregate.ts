@@ -1,35 +1,52 @@
 /**
- * What an aggregate keeps for each window and group. One definition, three carriers: the TypeScript fold
- * (`stream/fold.ts`), the Lua merge (`stream/lua/commit.lua`) and DuckDB's SQL (`batch/recompute.ts`) all work on the
- * same `slots`. Guarantee: slots are integers that merge associatively and commutatively, so order never matters.
+ * What an aggregate keeps for each pane and group. One definition, three carriers: the TypeScript fold (`stream/fold.ts`), the
+ * Lua merge (`stream/lua/commit.lua`) and DuckDB's SQL (`batch/recompute.ts`) all work on the same `slots`. Guarantee: slots
+ * are integers that merge associatively and commutatively, so order never matters.
  */
-import { formatQuotient, formatScaled } from './decimal.ts';
 import type { Field } from './field.ts';
 import type { Filter } from './filter.ts';
 import type { Window } from './window.ts';
 
 /**
- * - `rows`: how many events; `sum`, `count`, `min`, `max`: of the non-null values of one field. A slot whose field was
- *   null in every event has no value (null), as in SQL.
+ * - `rows`: how many events; `first`, `last`: their smallest and largest event time (ms).
+ * - `sum`, `count`, `min`, `max`: of the non-null values of one field. A slot whose field was null in every event has no
+ *   value (null), as in SQL.
+ * - `quantile`, `top`: a family of counts, by log-bucket (`domain/quantile.ts`) and by value.
+ * - `distinct`: a sketch (`domain/distinct.ts`).
  */
-export type SlotKind = 'rows' | 'sum' | 'count' | 'min' | 'max';
+export type SlotKind =
+  'rows' | 'first' | 'last' | 'sum' | 'count' | 'min' | 'max' | 'quantile' | 'top' | 'distinct';
 
-/** One mergeable integer of a window and group. `key` is its name in Redis and in reports: `rows`, `sum:delay`. */
+/** Slots that hold more than one integer. */
+export function isFamily(kind: SlotKind): kind is 'quantile' | 'top' {
+  return kind === 'quantile' || kind === 'top';
+}
+
+/**
+ * One mergeable value of a pane and group. `key` is its name in Redis and in reports: `rows`, `sum:delay`. Members of a family
+ * have one more element in their group: `top:product|["SFO","p7"]`.
+ */
 export interface Slot {
   readonly key: string;
   readonly kind: SlotKind;
-  /** Index into the pipeline's fields; −1 for `rows`. */
+  /** Index into the pipeline's fields; −1 for `rows`, `first` and `last`. */
   readonly field: number;
 }
 
-export type MeasureKind = 'count' | 'sum' | 'min' | 'max' | 'avg';
+export type MeasureKind = 'count' | 'sum' | 'min' | 'max' | 'avg' | 'distinct' | 'quantile' | 'topK';
 
-/** One output of an aggregate, computed from one slot (or two: `avg` = sum ÷ count). */
-export interface Measure {
+/** A measure as the definition resolves it. */
+export interface MeasureChoice {
   readonly name: string;
   readonly kind: MeasureKind;
   /** Index into the pipeline's fields; −1 for `count`. */
   readonly field: number;
+  /** The q of a quantile (0 to 1), the k of topK. */
+  readonly argument: number | null;
+}
+
+/** One output of an aggregate, computed from one slot (or two: `avg` = sum ÷ count). */
+export interface Measure extends MeasureChoice {
   readonly scale: number;
   /** Indexes into the aggregate's slots. */
   readonly slots: readonly number[];
@@ -46,12 +63,15 @@ export interface Aggregate {
   readonly allowedLatenessMs: number;
 }
 
-/** The slots that a list of measures needs, each once; `rows` is always the first. */
+/** The slots that a window and a list of measures need, each once; `rows` is always the first. */
 export function slotsOfMeasures(
-  measures: readonly { name: string; kind: MeasureKind; field: number }[],
+  window: Window,
+  measures: readonly MeasureChoice[],
   fields: readonly Field[],
 ): { slots: Slot[]; measures: Measure[] } {
   const slots: Slot[] = [{ key: 'rows', kind: 'rows', field: -1 }];
+  if (window.kind === 'session')
+    slots.push({ key: 'first', kind: 'first', field: -1 }, { key: 'last', kind: 'last', field: -1 });
   const slotOf = (kind: SlotKind, field: number): number => {
     const key = `${kind}:${fields[field]?.name ?? ''}`;
     const known = slots.findIndex((slot) => slot.key === key);
@@ -60,7 +80,7 @@ export function slotsOfMeasures(
   const slotsOf = (kind: MeasureKind, field: number): number[] => {
     if (kind === 'count') return field < 0 ? [0] : [slotOf('count', field)];
     if (kind === 'avg') return [slotOf('sum', field), slotOf('count', field)];
-    return [slotOf(kind, field)];
+    return [slotOf(kind === 'topK' ? 'top' : kind, field)];
   };
   return {
     measures: measures.map((measure) => ({
@@ -70,25 +90,4 @@ export function slotsOfMeasures(
     })),
     slots,
   };
-}
-
-/** Merges two values of a slot; null is the neutral element. */
-export function mergeSlot(kind: SlotKind, a: bigint | null, b: bigint | null): bigint | null {
-  if (a === null) return b;
-  if (b === null) return a;
-  if (kind === 'min') return a < b ? a : b;
-  if (kind === 'max') return a > b ? a : b;
-  return a + b;
-}
-
-/**
- * A measure's result as exact decimal text (`avg` has four digits more than its field), or null where every value was
- * null.
- */
-export function measureResult(measure: Measure, slots: readonly (bigint | null)[]): string | null {
-  const [first, second] = measure.slots.map((index) => slots[index] ?? null);
-  if (measure.kind === 'count') return (first ?? 0n).toString();
-  if (first === null || first === undefined) return null;
-  if (measure.kind === 'avg') return second ? formatQuotient(first, second, measure.scale) : null;
-  return formatScaled(first, measure.scale);
 }

@@ -3,6 +3,7 @@
  * reported under its full name.
  */
 import { z } from 'zod';
+import { scaleMax } from './decimal.ts';
 import type { Duration } from './duration.ts';
 import type { JsonSchema } from './field.ts';
 import type { ComparisonOperator } from './filter.ts';
@@ -19,27 +20,55 @@ export interface EventInput {
   readonly time: string | { readonly field: string; readonly format: TimeFormat };
   /** Field that becomes the Kafka key; the id when left out. */
   readonly key?: string;
+  /** Spreads hot keys over several Kafka keys (`key#0` to `key#7`), chosen by the event's id; see `SaltingInput`. */
+  readonly salting?: SaltingInput;
   /** Digits after the point of each decimal field: `{ amount: 2 }`. */
   readonly decimals?: Readonly<Record<string, number>>;
   /** Longer values are dead-lettered; 256 KiB when left out. */
   readonly sizeMaxBytes?: number;
 }
 
+/**
+ * Each key, or each of the hot `keys`, becomes `buckets` keys, so that one partition need not take all of its events. The bucket
+ * derives from the event's id alone: equal ids still meet in one partition, where they are known as duplicates.
+ */
+export interface SaltingInput {
+  readonly buckets: number;
+  /** Which keys are hot; all when left out. */
+  readonly keys?: readonly string[];
+}
+
 /** A constant means equality: `{ status: 'paid' }` is `{ status: { eq: 'paid' } }`. */
 export type WhereInput = Readonly<Record<string, unknown>>;
 export type ComparisonInput = Readonly<Partial<Record<ComparisonOperator, unknown>>>;
 
-/** `'count'` counts events; `{ count: 'x' }` those where `x` is present; the others need an integer or decimal field. */
+/**
+ * `'count'` counts events; `{ count: 'x' }` those where `x` is present; `sum`, `min`, `max`, `avg` and `quantile` need an
+ * integer or decimal field. `distinct` is a sketch (standard error 0.6%), `quantile` at `at` (0 to 1) is within 0.8% of the
+ * value; all others are exact, `topK` too: it keeps a count of every value, so memory grows with them.
+ */
 export type MeasureInput =
   | 'count'
   | { readonly count: string }
   | { readonly sum: string }
   | { readonly min: string }
   | { readonly max: string }
-  | { readonly avg: string };
+  | { readonly avg: string }
+  | { readonly distinct: string }
+  | { readonly quantile: string; readonly at: number }
+  | { readonly topK: string; readonly k?: number };
+
+/**
+ * - `tumbling`: one window after the other. `hopping`: windows of that size every `slide`, which must divide it.
+ * - `session`: events of a group, each at most the gap after the one before; `groupBy` must contain the event's key.
+ */
+export type WindowInput =
+  | { readonly tumbling: Duration }
+  | { readonly hopping: Duration; readonly slide: Duration }
+  | { readonly session: Duration };
 
 export interface AggregateInput {
-  readonly window: { readonly tumbling: Duration };
+  readonly window: WindowInput;
   readonly groupBy?: string | readonly string[];
   readonly where?: WhereInput;
   readonly measures: Readonly<Record<string, MeasureInput>>;
@@ -84,6 +113,14 @@ const measure = z.union([
   z.strictObject({ min: fieldName }),
   z.strictObject({ max: fieldName }),
   z.strictObject({ avg: fieldName }),
+  z.strictObject({ distinct: fieldName }),
+  z.strictObject({ quantile: fieldName, at: z.number().min(0).max(1) }),
+  z.strictObject({ topK: fieldName, k: z.number().int().min(1).max(1_000).optional() }),
+]);
+const window = z.union([
+  z.strictObject({ tumbling: duration }),
+  z.strictObject({ hopping: duration, slide: duration }),
+  z.strictObject({ session: duration }),
 ]);
 const identifier = z
   .string()
@@ -104,13 +141,19 @@ const definition = z.strictObject({
       `must be a field's name or { field, format } with a format of ${timeFormats.join(', ')}`,
     ),
     key: fieldName.optional(),
-    decimals: z.record(z.string(), z.number().int().min(0).max(12)).optional(),
+    salting: z
+      .strictObject({
+        buckets: z.number().int().min(2).max(1_024),
+        keys: z.array(z.string().min(1)).min(1).optional(),
+      })
+      .optional(),
+    decimals: z.record(z.string(), z.number().int().min(0).max(scaleMax)).optional(),
     sizeMaxBytes: z.number().int().min(1).max(8_000_000).optional(),
   }),
   aggregates: z.record(
     identifier,
     z.strictObject({
-      window: z.strictObject({ tumbling: duration }),
+      window,
       groupBy: z
         .union([fieldName, z.array(fieldName)], `must be a field's name or a list of them`)
         .optional(),
@@ -155,10 +198,35 @@ function addIssue(issue: z.core.$ZodIssue, problems: Problems): void {
   const label = at === '' ? 'definition' : at;
   if (issue.code === 'unrecognized_keys')
     for (const key of issue.keys) problems.add(at === '' ? key : `${at}.${key}`, 'is not a known setting');
-  else if (issue.code === 'invalid_union' && issue.path[2] === 'measures')
-    problems.add(label, `must be 'count' or one of { count | sum | min | max | avg: field }`);
+  else if (issue.code === 'invalid_union') addUnionIssue(issue, label, problems);
   else if (issue.code === 'invalid_key') problems.add(label, issue.issues[0]?.message ?? issue.message);
   else if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined'))
     problems.add(label, `is missing (${issue.expected} expected)`);
   else problems.add(label, issue.message.replace(/^Invalid input: /, 'must be otherwise: '));
+}
+
+/** What windows and measures may be, where nothing better can be said. */
+const choices: Readonly<Record<string, string>> = {
+  measures: `must be 'count', or one of { count | sum | min | max | avg | distinct: field }, { quantile: field, at: 0.95 }, { topK: field, k: 10 }`,
+  window: `must be { tumbling: '1m' }, { hopping: '1h', slide: '5m' } or { session: '30m' }`,
+};
+
+/** Of several forms, the one that was meant is the one whose settings are all there: what is wrong with it is said. */
+function addUnionIssue(
+  issue: Extract<z.core.$ZodIssue, { code: 'invalid_union' }>,
+  label: string,
+  problems: Problems,
+): void {
+  const [, , setting] = issue.path;
+  const isWhole = issue.path.length === (setting === 'measures' ? 4 : 3);
+  const choice = isWhole ? choices[String(setting)] : undefined;
+  const meant = issue.errors.find((issues) => issues.length > 0 && issues.every(isInside));
+  if (choice === undefined) problems.add(label, issue.message);
+  else if (meant === undefined) problems.add(label, choice);
+  else for (const inner of meant) addIssue({ ...inner, path: [...issue.path, ...inner.path] }, problems);
+}
+
+/** Whether an issue is about the value of a setting, rather than about settings that are missing or unknown. */
+function isInside({ code, path, message }: z.core.$ZodIssue): boolean {
+  return code !== 'unrecognized_keys' && path.length > 0 && !message.endsWith('received undefined');
 }

@@ -6,17 +6,24 @@
 import { slotsOfMeasures } from './aggregate.ts';
 import type { Aggregate } from './aggregate.ts';
 import { parseDefinition } from './definition.ts';
-import type { AggregateInput, EventInput, PipelineInput, RetentionInput } from './definition.ts';
+import type {
+  AggregateInput,
+  EventInput,
+  PipelineInput,
+  RetentionInput,
+  SaltingInput,
+} from './definition.ts';
 import { parseDurationMs } from './duration.ts';
 import { fieldsOfSchema } from './field.ts';
 import type { Field } from './field.ts';
 import type { Filter } from './filter.ts';
-import { Problems, resolveFilter, resolveMeasures } from './resolve.ts';
+import { Problems, resolveFilter, resolveMeasures, resolveWindow } from './resolve.ts';
 import { compileSchema } from './schema.ts';
 import { timeFormats } from './time.ts';
 import type { TimeFormat } from './time.ts';
 
 export type { AggregateInput, EventInput, PipelineInput } from './definition.ts';
+export { saltedKey } from './salting.ts';
 
 /** A validated definition with every default filled in; times in milliseconds. */
 export interface Pipeline {
@@ -32,6 +39,7 @@ export interface Pipeline {
     readonly timePath: readonly string[];
     readonly timeFormat: TimeFormat;
     readonly keyPath: readonly string[];
+    readonly salting: SaltingInput | null;
     readonly sizeMaxBytes: number;
   };
   readonly fields: readonly Field[];
@@ -91,11 +99,12 @@ export function definePipeline(input: PipelineInput): Pipeline {
       timePath: pathOf(fields, time.field),
       timeFormat: time.format,
       keyPath: pathOf(fields, event.key ?? event.id),
+      salting: event.salting ?? null,
       sizeMaxBytes: event.sizeMaxBytes ?? defaults.sizeMaxBytes,
     },
     fields,
     aggregates: Object.entries(parsed.aggregates).map(([name, aggregate]) =>
-      resolveAggregate(name, aggregate, fields, allowedLatenessMs, problems),
+      resolveAggregate(name, aggregate, fields, event, allowedLatenessMs, problems),
     ),
     outOfOrderMs: duration('outOfOrder', parsed.outOfOrder ?? defaults.outOfOrder),
     allowedLatenessMs,
@@ -127,13 +136,11 @@ function resolveAggregate(
   name: string,
   input: AggregateInput,
   fields: readonly Field[],
+  event: EventInput,
   allowedLatenessMs: number,
   problems: Problems,
 ): Aggregate {
   const at = `aggregates.${name}`;
-  const sizeMs = parseDurationMs(input.window.tumbling);
-  if (sizeMs === null || sizeMs === 0)
-    problems.add(`${at}.window.tumbling`, `must be a duration above zero, such as '1m' or '1d'`);
   const groupBy = (typeof input.groupBy === 'string' ? [input.groupBy] : (input.groupBy ?? [])).map(
     (field) => {
       const index = fieldIndex(fields, field);
@@ -144,13 +151,21 @@ function resolveAggregate(
     },
   );
   const where: Filter = resolveFilter(`${at}.where`, input.where ?? {}, fields, problems);
+  const keyField = fieldIndex(fields, event.key ?? event.id);
+  const window = resolveWindow(`${at}.window`, input.window, groupBy, keyField, problems);
+  if (window.kind === 'session' && event.salting !== undefined)
+    problems.add(
+      `${at}.window`,
+      `session windows need all events of a key in one partition: leave event.salting out`,
+    );
   const { slots, measures } = slotsOfMeasures(
+    window,
     resolveMeasures(`${at}.measures`, input.measures, fields, problems),
     fields,
   );
   return {
     name,
-    window: { kind: 'tumbling', sizeMs: sizeMs ?? 1 },
+    window,
     groupBy,
     where,
     measures,

@@ -36,9 +36,11 @@ export type DifferenceClass = 'missing-in-speed' | 'overcounted-in-speed' | 'une
 export interface Difference {
   readonly aggregate: string;
   readonly partition: number;
-  /** ISO 8601, UTC. */
+  /** Of the pane (of a tumbling window: the window itself); ISO 8601, UTC. */
   readonly windowStart: string;
-  /** The group as a JSON array: `["SFO"]`. */
+  /** End of the first window that takes the pane's events; of a session's pane, when it takes none any more. */
+  readonly windowEnd: string;
+  /** The group as a JSON array: `["SFO"]`; of a family of counts with the bucket or value as one more element. */
   readonly group: string;
   readonly slot: string;
   readonly speed: string | null;

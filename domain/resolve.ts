@@ -2,13 +2,15 @@
  * Resolves the names in a definition (`where`, `measures`) to fields. Guarantee: what comes out is consistent with the
  * schema; every problem is collected under the name of its field, so that a user sees all of them at once.
  */
-import type { MeasureKind } from './aggregate.ts';
+import type { MeasureChoice, MeasureKind } from './aggregate.ts';
 import { scaleNumber } from './decimal.ts';
-import type { ComparisonInput, MeasureInput, WhereInput } from './definition.ts';
+import type { ComparisonInput, MeasureInput, WhereInput, WindowInput } from './definition.ts';
+import { parseDurationMs } from './duration.ts';
 import { ReckonError } from './errors.ts';
 import type { Field, Value } from './field.ts';
 import { comparisonOperators } from './filter.ts';
 import type { Comparison, ComparisonOperator, Filter } from './filter.ts';
+import type { Window } from './window.ts';
 
 /** Collects what is wrong with a definition. */
 export class Problems {
@@ -104,14 +106,19 @@ function constantOf(label: string, constant: unknown, field: Field, problems: Pr
   return null;
 }
 
+/** What a measure needs its field to be. */
+const numericMeasures = new Set<MeasureKind>(['sum', 'min', 'max', 'avg', 'quantile']);
+const discreteMeasures = new Set<MeasureKind>(['distinct', 'topK']);
+const topDefault = 10;
+
 export function resolveMeasures(
   at: string,
   measures: Readonly<Record<string, MeasureInput>>,
   fields: readonly Field[],
   problems: Problems,
-): { name: string; kind: MeasureKind; field: number }[] {
+): MeasureChoice[] {
   return Object.entries(measures).map(([name, input]) => {
-    if (input === 'count') return { name, kind: 'count', field: -1 };
+    if (input === 'count') return { name, kind: 'count', field: -1, argument: null };
     const [kind, fieldName] = Object.entries(input)[0] as [MeasureKind, string];
     const index = fields.findIndex((field) => field.name === fieldName);
     const type = fields[index]?.type;
@@ -121,10 +128,49 @@ export function resolveMeasures(
         `${at}.${name}`,
         `needs exact numbers: give \`${fieldName}\` a scale (event.decimals: { '${fieldName}': 2 }) or the type integer`,
       );
-    else if (kind !== 'count' && type !== 'integer' && type !== 'decimal')
+    else if (numericMeasures.has(kind) && type !== 'integer' && type !== 'decimal')
       problems.add(`${at}.${name}`, `needs an integer or decimal field, and \`${fieldName}\` is a ${type}`);
-    return { name, kind, field: index };
+    else if (discreteMeasures.has(kind) && type === 'json')
+      problems.add(
+        `${at}.${name}`,
+        `cannot tell the values of \`${fieldName}\` apart: it is an object or an array`,
+      );
+    return { name, kind, field: index, argument: argumentOf(input) };
   });
+}
+
+function argumentOf(input: Exclude<MeasureInput, 'count'>): number | null {
+  if ('quantile' in input) return input.at;
+  return 'topK' in input ? (input.k ?? topDefault) : null;
+}
+
+/** @param keyField the field that becomes the Kafka key: only its events are sure to meet in one partition */
+export function resolveWindow(
+  at: string,
+  input: WindowInput,
+  groupBy: readonly number[],
+  keyField: number,
+  problems: Problems,
+): Window {
+  const duration = (name: string, value: unknown): number => {
+    const parsedMs = parseDurationMs(value);
+    if (parsedMs !== null && parsedMs > 0) return parsedMs;
+    problems.add(`${at}.${name}`, `must be a duration above zero, such as '1m' or '1d'`);
+    return 1;
+  };
+  if ('tumbling' in input) return { kind: 'tumbling', sizeMs: duration('tumbling', input.tumbling) };
+  if ('session' in input) {
+    if (!groupBy.includes(keyField))
+      problems.add(
+        at,
+        `session windows need the event's key in groupBy: only then one partition sees all of a session`,
+      );
+    return { kind: 'session', gapMs: duration('session', input.session) };
+  }
+  const [sizeMs, slideMs] = [duration('hopping', input.hopping), duration('slide', input.slide)];
+  if (sizeMs % slideMs !== 0)
+    problems.add(`${at}.slide`, `must divide the window's size without a remainder`);
+  return { kind: 'hopping', sizeMs, slideMs };
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {

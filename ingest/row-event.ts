@@ -7,11 +7,13 @@
  * rows of different files one event. The name of the file is left out, so a moved or renamed file keeps its ids. Hence
  * a file that is edited in the middle is a new file from there on: with inserted rows, give the events ids of their own.
  *
- * The key derives from the event alone (equal ids always land in one partition): the field at `keyPath`, else the id.
+ * The key derives from the event alone (equal ids always land in one partition): the field at `keyPath`, else the id; hot
+ * keys with a salt from the id.
  */
 import { hash } from 'node:crypto';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
+import { saltedKey } from '../domain/salting.ts';
 import { parseEventTimeMs } from '../domain/time.ts';
 import type { SourceRow } from './source-file.ts';
 
@@ -41,7 +43,8 @@ export function createRowReader(pipeline: Pipeline): (row: SourceRow, rowNumber:
       id = deriveId(row, rowNumber);
       value = withId(value, event, idPath, id as string);
     }
-    return { key: asKey(valueAt(event, keyPath)) ?? asKey(id) ?? deriveId(row, rowNumber), value, event };
+    const key = asKey(valueAt(event, keyPath)) ?? asKey(id) ?? deriveId(row, rowNumber);
+    return { key: saltedKey(pipeline, key, asKey(id) ?? key), value, event };
   };
 }
 

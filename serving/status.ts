@@ -16,7 +16,7 @@ export async function readPipelineStatus(
 ): Promise<PipelineStatus> {
   const offsets = await readOffsets(admin, pipeline.topic);
   const states = await Promise.all(offsets.map(({ partition }) => store.read(partition)));
-  const windows = await Promise.all(offsets.map(({ partition }) => store.countWindows(partition)));
+  const windows = await Promise.all(offsets.map(({ partition }) => store.countPanes(partition)));
   const partitions = offsets.map(({ partition, start, end }, i) =>
     partitionStatus(pipeline, partition, start, end, states[i] ?? null),
   );

@@ -8,10 +8,10 @@ import { invariant } from '../domain/errors.ts';
 import type { LogRecord, Rejection } from '../domain/event.ts';
 import { passes } from '../domain/filter.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
-import { isLate, noEventTime, watermarkMs } from '../domain/watermark.ts';
-import { windowEndMs, windowStartMs } from '../domain/window.ts';
+import { noEventTime, watermarkMs } from '../domain/watermark.ts';
+import { acceptingEndMs, paneStartMs } from '../domain/window.ts';
 import { DedupIndex } from './dedup-index.ts';
-import { WindowDeltas } from './window-deltas.ts';
+import { PaneDeltas } from './pane-deltas.ts';
 
 /** Where a fold stands: everything but the windows and the dedup index. */
 export interface Position {
@@ -37,7 +37,7 @@ export type SideOutput =
 export interface Changes {
   readonly from: Position;
   readonly to: Position;
-  readonly deltas: WindowDeltas;
+  readonly deltas: PaneDeltas;
   /** Additions to the partition's counters: `consumed`, `duplicate`, `dead:<reason>`, `counted:<aggregate>`, ... */
   readonly counters: ReadonlyMap<string, number>;
   readonly sideOutputs: readonly SideOutput[];
@@ -53,7 +53,7 @@ export class PartitionFold {
   #nextOffset: number;
   #maxEventTimeMs: number;
   #logTimeMs: number;
-  #deltas: WindowDeltas;
+  #deltas: PaneDeltas;
   #counters = new Map<string, number>();
   #tallies: Tally[];
   #consumed = 0;
@@ -74,7 +74,7 @@ export class PartitionFold {
     this.#nextOffset = rewoundTo;
     this.#maxEventTimeMs = state.maxEventTimeMs;
     this.#logTimeMs = rewoundTo < state.nextOffset ? noEventTime : state.logTimeMs;
-    this.#deltas = new WindowDeltas(pipeline.aggregates, pipeline.fields);
+    this.#deltas = new PaneDeltas(pipeline.aggregates, pipeline.fields);
     this.#tallies = pipeline.aggregates.map((aggregate) => new Tally(aggregate));
   }
 
@@ -134,14 +134,16 @@ export class PartitionFold {
         tally.filtered++;
         continue;
       }
-      const startMs = windowStartMs(aggregate.window, event.timeMs);
-      if (isLate(windowEndMs(aggregate.window, startMs), aggregate.allowedLatenessMs, watermark)) {
+      const { window, allowedLatenessMs } = aggregate;
+      const startMs = paneStartMs(window, event.timeMs);
+      const endMs = acceptingEndMs(window, startMs, event.timeMs, allowedLatenessMs, watermark);
+      if (endMs === null) {
         tally.late++;
         (late ??= []).push(aggregate.name);
         continue;
       }
       tally.counted++;
-      this.#deltas.add(aggregate, startMs, event.values);
+      this.#deltas.add(aggregate, startMs, endMs, event);
     }
     if (late !== null) this.#emit({ kind: 'late', record, aggregates: late, watermarkMs: watermark });
   }
@@ -167,7 +169,7 @@ export class PartitionFold {
       sideOutputs: this.#sideOutputs,
     };
     this.#from = to;
-    this.#deltas = new WindowDeltas(this.#pipeline.aggregates, this.#pipeline.fields);
+    this.#deltas = new PaneDeltas(this.#pipeline.aggregates, this.#pipeline.fields);
     this.#counters = new Map();
     this.#tallies = this.#pipeline.aggregates.map((aggregate) => new Tally(aggregate));
     this.#consumed = 0;

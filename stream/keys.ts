@@ -2,33 +2,57 @@
  * The shape of every Redis key of the speed layer; no other file builds one. Guarantee: all keys of a partition share one
  * hash slot (`{pipeline:partition}`), so that one script may touch them on Redis Cluster, too.
  */
-import type { Aggregate } from '../domain/aggregate.ts';
-
 /** Hash: owner, offset, base, maxEventTime, logTime, definition and the counters. */
 export function metaKey(pipeline: string, partition: number): string {
   return `reckon:{${pipeline}:${partition}}:meta`;
 }
 
-/** Sorted set of the partition's windows: member `<aggregate>|<start>`, score = end of the window (epoch ms). */
-export function windowIndexKey(pipeline: string, partition: number): string {
-  return `reckon:{${pipeline}:${partition}}:windows`;
+/** Sorted set of the partition's panes: member `<aggregate>|<start>|<end>`, score = end (epoch ms). */
+export function paneIndexKey(pipeline: string, partition: number): string {
+  return `reckon:{${pipeline}:${partition}}:panes`;
 }
 
-/** Hash of one window: field `<slot>|<group>` → integer. */
-export function windowKey(pipeline: string, partition: number, member: string): string {
-  return `reckon:{${pipeline}:${partition}}:window:${member}`;
+/** Hash of one pane: field `<slot>|<group>` → integer, and `revision` → how many commits have changed it. */
+export function paneKey(pipeline: string, partition: number, member: string): string {
+  return `reckon:{${pipeline}:${partition}}:pane:${member}`;
 }
 
-export function windowMember(aggregate: Aggregate, startMs: number): string {
-  return `${aggregate.name}|${startMs}`;
+/**
+ * The sketch of one `distinct` slot, pane and group: a hash register → state while it is small, then a string of one byte a
+ * register. The pane's hash holds the same field with the value 0, so that sketches are found.
+ */
+export function sketchKey(pipeline: string, partition: number, member: string, field: string): string {
+  return `${sketchPrefix(pipeline, partition)}${member}|${field}`;
 }
 
-export function parseWindowMember(member: string): { aggregate: string; startMs: number } {
-  const at = member.lastIndexOf('|');
-  return { aggregate: member.slice(0, at), startMs: Number(member.slice(at + 1)) };
+export function sketchPrefix(pipeline: string, partition: number): string {
+  return `reckon:{${pipeline}:${partition}}:sketch:`;
 }
 
-export function parseWindowField(field: string): { slot: string; group: string } {
+/** Field of a pane's hash that is not a cell. */
+export const revisionField = 'revision';
+
+export interface PaneAddress {
+  readonly aggregate: string;
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+export function paneMember({ aggregate, startMs, endMs }: PaneAddress): string {
+  return `${aggregate}|${startMs}|${endMs}`;
+}
+
+export function parsePaneMember(member: string): PaneAddress {
+  const [aggregate = '', startMs, endMs] = member.split('|');
+  return { aggregate, startMs: Number(startMs), endMs: Number(endMs) };
+}
+
+/** `<slot>|<group>`: names of slots hold no `|`, groups may. */
+export function paneField(slot: string, group: string): string {
+  return `${slot}|${group}`;
+}
+
+export function parsePaneField(field: string): { slot: string; group: string } {
   const at = field.indexOf('|');
   return { slot: field.slice(0, at), group: field.slice(at + 1) };
 }

@@ -14,7 +14,9 @@ import type { ReconciliationScope } from '../domain/report.ts';
 import { countersFileOf } from '../domain/speed-snapshot.ts';
 import type { SnapshotPartition } from '../domain/speed-snapshot.ts';
 import { noEventTime } from '../domain/watermark.ts';
-import { parseWindowField, parseWindowMember } from './keys.ts';
+import { digestOf } from './hash.ts';
+import { parsePaneField, parsePaneMember } from './keys.ts';
+import type { PaneCells } from './pane-cells.ts';
 import type { PartitionSnapshot, StateStore } from './state-store.ts';
 
 export interface SnapshotDeps {
@@ -26,8 +28,8 @@ export interface SnapshotDeps {
   readonly folder: string;
 }
 
-/** Windows read in one round trip. */
-const windowsPerRead = 200;
+/** Panes read in one round trip. */
+const panesPerRead = 200;
 /** Cells staged before they go to DuckDB. */
 const cellsPerAppend = 50_000;
 /** A reconciliation waits for the archive for up to an hour; its snapshot stays longer than that. */
@@ -56,11 +58,10 @@ export async function snapshotSpeed(
       continue;
     }
     partitions.push(describe(snapshot));
-    for (const { member, cells: open } of snapshot.open) await cells.add(partition, member, open);
-    for (let first = 0; first < snapshot.closed.length; first += windowsPerRead) {
-      const members = snapshot.closed.slice(first, first + windowsPerRead);
-      const windows = await deps.store.readWindows(partition, members);
-      for (const [i, member] of members.entries()) await cells.add(partition, member, windows[i] ?? {});
+    for (const pane of snapshot.open) await cells.add(partition, pane);
+    for (let first = 0; first < snapshot.closed.length; first += panesPerRead) {
+      const members = snapshot.closed.slice(first, first + panesPerRead);
+      for (const pane of await deps.store.readPanes(partition, members)) await cells.add(partition, pane);
     }
   }
   const path = join(deps.folder, `${runId}.parquet`);
@@ -86,11 +87,11 @@ function describe({ partition, state }: PartitionSnapshot): SnapshotPartition {
   };
 }
 
-/** Cells on their way to Parquet: aggregate, partition, window start (ms), group (JSON), slot, value. */
+/** Cells on their way to Parquet: aggregate, partition, start and end of the pane (ms), group (JSON), slot, value. */
 class CellTable {
   readonly #database: DuckDb;
   readonly #table: string;
-  #columns: DuckDBValue[][] = [[], [], [], [], [], []];
+  #columns: DuckDBValue[][] = emptyColumns();
 
   constructor(database: DuckDb, table: string) {
     this.#database = database;
@@ -99,16 +100,21 @@ class CellTable {
 
   async create(): Promise<void> {
     await this.#database.run(
-      `CREATE OR REPLACE TEMP TABLE ${this.#table} (aggregate VARCHAR, "partition" DOUBLE, window_ms DOUBLE, grp VARCHAR, slot VARCHAR, "value" VARCHAR)`,
+      `CREATE OR REPLACE TEMP TABLE ${this.#table} (aggregate VARCHAR, "partition" DOUBLE, start_ms DOUBLE, end_ms DOUBLE, grp VARCHAR, slot VARCHAR, "value" VARCHAR)`,
     );
   }
 
-  async add(partition: number, member: string, window: Readonly<Record<string, string>>): Promise<void> {
-    const { aggregate, startMs } = parseWindowMember(member);
-    for (const [field, value] of Object.entries(window)) {
-      const { slot, group } = parseWindowField(field);
-      [aggregate, partition, startMs, group, slot, value].forEach((cell, i) => this.#columns[i]?.push(cell));
-    }
+  async add(partition: number, { member, integers, sketches }: PaneCells): Promise<void> {
+    const { aggregate, startMs, endMs } = parsePaneMember(member);
+    const put = (field: string, value: string | null) => {
+      const { slot, group } = parsePaneField(field);
+      [aggregate, partition, startMs, endMs, group, slot, value].forEach((cell, i) =>
+        this.#columns[i]?.push(cell),
+      );
+    };
+    for (const [field, value] of Object.entries(integers)) put(field, value);
+    for (const [field, sketch] of Object.entries(sketches))
+      put(field, sketch === null ? null : digestOf(sketch));
     if ((this.#columns[0]?.length ?? 0) >= cellsPerAppend) await this.#append();
   }
 
@@ -117,7 +123,7 @@ class CellTable {
     await this.#append();
     const scratch = `${path}.${process.pid}.tmp`;
     await this.#database.run(
-      `COPY (SELECT aggregate, "partition"::INTEGER AS "partition", window_ms::BIGINT AS window_ms, grp, slot, TRY_CAST("value" AS BIGINT) AS "value" FROM ${this.#table}) TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd)`,
+      `COPY (SELECT aggregate, "partition"::INTEGER AS "partition", start_ms::BIGINT AS start_ms, end_ms::BIGINT AS end_ms, grp, slot, TRY_CAST("value" AS BIGINT) AS "value" FROM ${this.#table}) TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd)`,
     );
     await this.#database.run(`DROP TABLE ${this.#table}`);
     await mkdir(dirname(path), { recursive: true });
@@ -127,8 +133,12 @@ class CellTable {
   async #append(): Promise<void> {
     if (this.#columns[0]?.length === 0) return;
     await this.#database.append(this.#table, this.#columns);
-    this.#columns = [[], [], [], [], [], []];
+    this.#columns = emptyColumns();
   }
+}
+
+function emptyColumns(): DuckDBValue[][] {
+  return [[], [], [], [], [], [], []];
 }
 
 /** Deletes what no reconciliation waits for any more; another worker may be deleting the same. */

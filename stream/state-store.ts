@@ -5,14 +5,15 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { defineScript } from '../clients/redis.ts';
-import type { Redis, Script } from '../clients/redis.ts';
+import type { ChainableCommander, Redis, Script } from '../clients/redis.ts';
 import { ReckonError } from '../domain/errors.ts';
 import { countingRules } from '../domain/pipeline.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { noEventTime } from '../domain/watermark.ts';
-import { windowEndMs } from '../domain/window.ts';
 import type { Changes, Position } from './fold.ts';
-import { metaKey, windowIndexKey, windowKey, windowMember } from './keys.ts';
+import { metaKey, paneIndexKey, paneKey, paneMember, sketchKey, sketchPrefix } from './keys.ts';
+import { fromSketchReply, isSketchField, toPaneCells } from './pane-cells.ts';
+import type { PaneCells } from './pane-cells.ts';
 
 /** What a commit came to. Anything but `committed` means: drop what is in memory and acquire again. */
 export type CommitOutcome =
@@ -34,10 +35,10 @@ export interface PartitionState {
 export interface PartitionSnapshot {
   readonly partition: number;
   readonly state: PartitionState;
-  /** Index members of the windows that no record can change any more. */
+  /** Index members of the panes that no record can change any more. */
   readonly closed: readonly string[];
-  /** The open windows with their cells, read at the same moment. */
-  readonly open: readonly { readonly member: string; readonly cells: Readonly<Record<string, string>> }[];
+  /** The open panes with their cells, read at the same moment. */
+  readonly open: readonly PaneCells[];
 }
 
 const lua = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8');
@@ -56,7 +57,7 @@ export class StateStore {
     this.#fingerprint = createHash('sha256').update(countingRules(pipeline)).digest('hex').slice(0, 32);
     this.#acquire = defineScript(redis, 'reckonAcquire', lua('acquire'));
     this.#commit = defineScript(redis, 'reckonCommit', lua('commit'));
-    this.#snapshot = defineScript(redis, 'reckonSnapshot', lua('snapshot'));
+    this.#snapshot = defineScript(redis, 'reckonSnapshot', lua('snapshot'), 'bytes');
   }
 
   /**
@@ -67,8 +68,8 @@ export class StateStore {
   async acquire(partition: number, owner: string, logStart: number): Promise<PartitionState> {
     const { name } = this.#pipeline;
     const reply = (await this.#acquire(
-      [metaKey(name, partition), windowIndexKey(name, partition)],
-      [owner, this.#fingerprint, logStart, windowKey(name, partition, '')],
+      [metaKey(name, partition), paneIndexKey(name, partition)],
+      [owner, this.#fingerprint, logStart, paneKey(name, partition, ''), sketchPrefix(name, partition)],
     )) as string[];
     if (reply[0] !== 'ok')
       throw new ReckonError(
@@ -82,20 +83,21 @@ export class StateStore {
   /** @throws ReckonError `overflow` or `unsafe-server`: stops that no retry can heal; nothing was written then */
   async commit(partition: number, owner: string, changes: Changes): Promise<CommitOutcome> {
     const { name } = this.#pipeline;
-    const keys = [metaKey(name, partition), windowIndexKey(name, partition)];
+    const keys = [metaKey(name, partition), paneIndexKey(name, partition)];
     const args: (string | number)[] = [
       owner,
       changes.from.nextOffset,
       changes.to.nextOffset,
       changes.to.maxEventTimeMs === noEventTime ? '' : changes.to.maxEventTimeMs,
       changes.to.logTimeMs,
+      sketchPrefix(name, partition),
       changes.counters.size,
     ];
     for (const [counter, addition] of changes.counters) args.push(counter, addition);
-    for (const { aggregate, startMs, operations } of changes.deltas.drain()) {
-      const member = windowMember(aggregate, startMs);
-      keys.push(windowKey(name, partition, member));
-      args.push(member, windowEndMs(aggregate.window, startMs), operations.length);
+    for (const { aggregate, startMs, endMs, operations } of changes.deltas.drain()) {
+      const member = paneMember({ aggregate: aggregate.name, startMs, endMs });
+      keys.push(paneKey(name, partition, member));
+      args.push(member, endMs, operations.length);
       for (const { kind, field, value } of operations) args.push(kind, field, value);
     }
     return this.#interpret(partition, changes, (await this.#commit(keys, args)) as string[]);
@@ -137,37 +139,80 @@ export class StateStore {
   async snapshot(partition: number, includeOpen: boolean): Promise<PartitionSnapshot | null> {
     const { name, outOfOrderMs, allowedLatenessMs } = this.#pipeline;
     const [meta, closed, ...open] = (await this.#snapshot(
-      [metaKey(name, partition), windowIndexKey(name, partition)],
-      [outOfOrderMs + allowedLatenessMs, windowKey(name, partition, ''), includeOpen ? 1 : 0],
-    )) as [string[], string[], ...[string, string[]][]];
+      [metaKey(name, partition), paneIndexKey(name, partition)],
+      [
+        outOfOrderMs + allowedLatenessMs,
+        paneKey(name, partition, ''),
+        sketchPrefix(name, partition),
+        includeOpen ? 1 : 0,
+      ],
+    )) as [Buffer[], Buffer[], ...[Buffer, Buffer[], (Buffer | Buffer[])[]][]];
     if (meta.length === 0) return null;
     return {
       partition,
-      state: parseMeta(meta),
-      closed,
-      open: open.map(([member, cells]) => ({ member, cells: toRecord(cells) })),
+      state: parseMeta(meta.map(String)),
+      closed: closed.map(String),
+      open: open.map(([member, cells, sketches]) =>
+        toPaneCells(String(member), toRecord(cells.map(String)), (field) => {
+          const at = sketches.findIndex((item, i) => i % 2 === 0 && String(item) === field);
+          return fromSketchReply(sketches[at + 1] ?? null);
+        }),
+      ),
     };
   }
 
-  /** The cells of windows (of one partition), in the order asked for. */
-  async readWindows(partition: number, members: readonly string[]): Promise<Record<string, string>[]> {
-    const pipelined = this.#redis.pipeline();
-    for (const member of members) pipelined.hgetall(windowKey(this.#pipeline.name, partition, member));
-    const replies = (await pipelined.exec()) ?? [];
-    return replies.map(([error, cells]) => {
+  /** The cells of panes (of one partition), in the order asked for; those of a pane that is not there are empty. */
+  async readPanes(partition: number, members: readonly string[]): Promise<PaneCells[]> {
+    const { name } = this.#pipeline;
+    const panes = await this.#pipelined(members, (batch, member) =>
+      batch.hgetall(paneKey(name, partition, member)),
+    );
+    const sketched = members.flatMap((member, i) =>
+      Object.keys(panes[i] as object)
+        .filter(isSketchField)
+        .map((field) => sketchKey(name, partition, member, field)),
+    );
+    const sketches = new Map(await this.#readSketches(sketched));
+    return members.map((member, i) =>
+      toPaneCells(
+        member,
+        panes[i] as Record<string, string>,
+        (field) => sketches.get(sketchKey(name, partition, member, field)) ?? null,
+      ),
+    );
+  }
+
+  async #readSketches(keys: readonly string[]): Promise<[string, Uint8Array | null][]> {
+    if (keys.length === 0) return [];
+    const types = await this.#pipelined(keys, (batch, key) => batch.type(key));
+    const replies = await this.#pipelined(keys, (batch, key, i) =>
+      types[i] === 'hash' ? batch.hgetallBuffer(key) : batch.getBuffer(key),
+    );
+    return keys.map((key, i) => [key, fromSketchReply(replies[i])]);
+  }
+
+  /** Sends one command for each key (all of one partition) in one round trip. @throws the first error */
+  async #pipelined(
+    keys: readonly string[],
+    send: (batch: ChainableCommander, key: string, i: number) => unknown,
+  ): Promise<unknown[]> {
+    const batch = this.#redis.pipeline();
+    for (const [i, key] of keys.entries()) send(batch, key, i);
+    const replies = (await batch.exec()) ?? [];
+    return replies.map(([error, reply]) => {
       if (error !== null) throw error;
-      return cells as Record<string, string>;
+      return reply;
     });
   }
 
-  /** How many windows a partition holds. */
-  async countWindows(partition: number): Promise<{ open: number; all: number }> {
+  /** How many panes a partition holds. */
+  async countPanes(partition: number): Promise<{ open: number; all: number }> {
     const { name, outOfOrderMs, allowedLatenessMs } = this.#pipeline;
     const state = await this.read(partition);
-    const all = await this.#redis.zcard(windowIndexKey(name, partition));
+    const all = await this.#redis.zcard(paneIndexKey(name, partition));
     if (state === null || state.position.maxEventTimeMs === noEventTime) return { open: 0, all };
     const closedUpTo = state.position.maxEventTimeMs - outOfOrderMs - allowedLatenessMs;
-    return { open: await this.#redis.zcount(windowIndexKey(name, partition), `(${closedUpTo}`, '+inf'), all };
+    return { open: await this.#redis.zcount(paneIndexKey(name, partition), `(${closedUpTo}`, '+inf'), all };
   }
 }
 

@@ -1,18 +1,24 @@
 -- Makes the caller the owner of a partition; whoever was it before is fenced from now on.
--- KEYS: 1 meta, 2 window index
+-- KEYS: 1 meta, 2 pane index
 -- ARGV: 1 owner token, 2 fingerprint of the definition, 3 first offset of the log (taken where there is no state),
---       4 prefix of the window keys
+--       4 prefix of the pane keys, 5 prefix of the sketch keys
 -- Returns: {'ok', field, value, ...} = the whole meta hash, or {'definition'} when the state belongs to another definition
 --          (nothing is changed then).
--- Window keys are built from the index; they share the slot of KEYS by their hash tag.
+-- Pane and sketch keys are built from the index; they share the slot of KEYS by their hash tag.
 local definition = redis.call('HGET', KEYS[1], 'definition')
 if definition and definition ~= ARGV[2] then
   return { 'definition' }
 end
 if not definition then
-  -- Windows without the offset that they were counted up to are worthless: counting on top of them would double them.
+  -- Panes without the offset that they were counted up to are worthless: counting on top of them would double them.
   for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-    redis.call('UNLINK', ARGV[4] .. member)
+    local pane = ARGV[4] .. member
+    if redis.call('TYPE', pane)['ok'] == 'hash' then
+      for _, field in ipairs(redis.call('HKEYS', pane)) do
+        if string.sub(field, 1, 9) == 'distinct:' then redis.call('UNLINK', ARGV[5] .. member .. '|' .. field) end
+      end
+    end
+    redis.call('UNLINK', pane)
   end
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('HSET', KEYS[1], 'definition', ARGV[2], 'offset', ARGV[3], 'base', ARGV[3])

@@ -1,8 +1,9 @@
 /** The commit script in a real Redis: fenced, exact, all or nothing. */
-import { metaKey, windowIndexKey, windowKey } from '../../stream/keys.ts';
+import { metaKey, paneIndexKey, paneKey, sketchKey } from '../../stream/keys.ts';
 import type { Changes } from '../../stream/fold.ts';
 import { StateStore } from '../../stream/state-store.ts';
-import { WindowDeltas } from '../../stream/window-deltas.ts';
+import { PaneDeltas } from '../../stream/pane-deltas.ts';
+import { estimateDistinct } from '../../domain/distinct.ts';
 import { noEventTime } from '../../domain/watermark.ts';
 import { pipeline } from '../support/odd-pipeline.ts';
 import { startRedis } from '../support/redis-server.ts';
@@ -39,12 +40,12 @@ function changes(
   prices: number[],
   counters: Record<string, number> = { consumed: to - from },
 ): Changes {
-  const deltas = new WindowDeltas(pipeline.aggregates, pipeline.fields);
+  const deltas = new PaneDeltas(pipeline.aggregates, pipeline.fields);
   for (const price of prices) {
     const values = pipeline.fields.map(() => null as number | string | null);
     values[at('price')] = price;
-    deltas.add(byShop, 0, values);
-    deltas.add(total, 0, values);
+    deltas.add(byShop, 0, 5_000, { id: 'x', timeMs: 1, values });
+    deltas.add(total, 0, 86_400_000, { id: 'x', timeMs: 1, values });
   }
   return {
     from: from === 0 ? start : position(from),
@@ -73,8 +74,8 @@ async function everything(): Promise<Record<string, string>> {
   return Object.fromEntries(entries);
 }
 
-const totalKey = windowKey(pipeline.name, 0, 'total|0');
-const shopKey = windowKey(pipeline.name, 0, 'by_shop|0');
+const totalKey = paneKey(pipeline.name, 0, 'total|0|86400000');
+const shopKey = paneKey(pipeline.name, 0, 'by_shop|0|5000');
 const cell = (field: string) => server.redis.hget(totalKey, `${field}|[]`);
 
 it('moves windows, counters and offset together', async () => {
@@ -86,14 +87,15 @@ it('moves windows, counters and offset together', async () => {
     'count:price|[]': '4',
     'min:price|[]': '-7',
     'max:price|[]': '5',
+    revision: '2',
   });
   const state = await store.read(0);
   expect(state).toMatchObject({ baseOffset: 0, position: position(4) });
   expect(Object.fromEntries(state?.counters ?? [])).toEqual({ consumed: 4n });
-  expect(await server.redis.zrange(windowIndexKey(pipeline.name, 0), 0, '-1', 'WITHSCORES')).toEqual([
-    'by_shop|0',
+  expect(await server.redis.zrange(paneIndexKey(pipeline.name, 0), 0, '-1', 'WITHSCORES')).toEqual([
+    'by_shop|0|5000',
     '5000',
-    'total|0',
+    'total|0|86400000',
     '86400000',
   ]);
 });
@@ -177,7 +179,8 @@ it.each<[string, () => Promise<unknown>]>([
   ['a number beyond 64 bits', () => server.redis.hset(totalKey, 'sum:price|[]', '99999999999999999999')],
   ['a string where a window is', () => server.redis.set(totalKey, 'x')],
   ['a list where a window is', () => server.redis.rpush(totalKey, 'x')],
-  ['a string where the index is', () => server.redis.set(windowIndexKey(pipeline.name, 0), 'x')],
+  ['a text in a revision', () => server.redis.hset(totalKey, 'revision', 'x')],
+  ['a string where the index is', () => server.redis.set(paneIndexKey(pipeline.name, 0), 'x')],
   ['a text in a counter', () => server.redis.hset(metaKey(pipeline.name, 0), 'consumed', 'many')],
   [
     'a counter at the end of 64 bits',
@@ -194,28 +197,76 @@ it.each<[string, () => Promise<unknown>]>([
   ]).toEqual([0, '0']);
 });
 
+describe('a sketch', () => {
+  const values = aggregateOf('values');
+  const field = 'distinct:shop|[]';
+  const key = sketchKey(pipeline.name, 0, 'values|0|13000', field);
+  /** Commits the texts, one commit for each list. */
+  const add = async (...commits: string[][]) => {
+    for (const shops of commits) {
+      const { nextOffset } = (await store.read(0))?.position ?? start;
+      const deltas = new PaneDeltas(pipeline.aggregates, pipeline.fields);
+      for (const shop of shops) {
+        const event = pipeline.fields.map((_, i) => (i === at('shop') ? shop : null));
+        deltas.add(values, 0, 13_000, { id: 'x', timeMs: 1, values: event });
+      }
+      const commit = { ...changes(nextOffset, nextOffset + 1, []), deltas };
+      expect(await store.commit(0, 'me', commit)).toEqual({ kind: 'committed' });
+    }
+  };
+  const texts = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `shop ${from + i}`);
+  const sketch = async () => (await store.readPanes(0, ['values|0|13000']))[0]?.sketches[field] ?? null;
+
+  it('is the same however the values are cut into commits, and small until it is large', async () => {
+    await add(texts(0, 50), texts(30, 90));
+    expect(await server.redis.type(key)).toBe('hash');
+    await add(texts(80, 300), texts(250, 6_000), texts(0, 10), texts(5_990, 9_000));
+    expect([await server.redis.type(key), await server.redis.strlen(key)]).toEqual(['string', 16_384]);
+    const cut = await sketch();
+    await server.redis.flushall();
+    await store.acquire(0, 'me', 0);
+    await add(texts(0, 9_000));
+    expect(await sketch()).toEqual(cut);
+    expect(Math.abs(estimateDistinct(cut ?? new Uint8Array()) / 9_000 - 1)).toBeLessThan(0.03);
+  });
+
+  it('goes away with its pane when the offset is lost', async () => {
+    await add(texts(0, 10), texts(0, 1_000));
+    await server.redis.del(metaKey(pipeline.name, 0));
+    await store.acquire(0, 'me', 0);
+    expect(await server.redis.keys('*')).toEqual([metaKey(pipeline.name, 0)]);
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    ['a list', () => server.redis.rpush(key, 'x')],
+    ['a string of another length', () => server.redis.set(key, 'x')],
+  ])('that is %s is refused, with nothing written', async (_name, breakIt) => {
+    await breakIt();
+    await expect(add(['a'])).rejects.toMatchObject({ retryable: false });
+    expect((await server.redis.keys('*')).sort()).toEqual([metaKey(pipeline.name, 0), key].sort());
+    expect((await store.read(0))?.position.nextOffset).toBe(0);
+  });
+});
+
 it('takes 20,000 windows of one cell, and 20,000 cells of one window, in one commit', async () => {
-  const many = (place: (deltas: WindowDeltas, i: number) => void): Changes => {
-    const deltas = new WindowDeltas(pipeline.aggregates, pipeline.fields);
+  const many = (place: (deltas: PaneDeltas, i: number) => void): Changes => {
+    const deltas = new PaneDeltas(pipeline.aggregates, pipeline.fields);
     for (let i = 0; i < 20_000; i++) place(deltas, i);
     return { ...changes(0, 20_000, []), deltas };
   };
   const nulls = pipeline.fields.map(() => null);
-  const inWindows = many((deltas, i) => deltas.add(byShop, i * 5_000, nulls));
+  const event = (values: readonly (string | null)[]) => ({ id: 'x', timeMs: 1, values });
+  const inWindows = many((deltas, i) => deltas.add(byShop, i * 5_000, (i + 1) * 5_000, event(nulls)));
   expect(await store.commit(0, 'me', inWindows)).toEqual({ kind: 'committed' });
-  expect(await store.countWindows(0)).toMatchObject({ all: 20_000 });
+  expect(await store.countPanes(0)).toMatchObject({ all: 20_000 });
   await server.redis.flushall();
   await store.acquire(0, 'me', 0);
   const inOne = many((deltas, i) =>
-    deltas.add(
-      byShop,
-      0,
-      nulls.map((_, field) => (field === at('shop') ? `shop ${i}` : null)),
-    ),
+    deltas.add(byShop, 0, 5_000, event(nulls.map((_, field) => (field === at('shop') ? `shop ${i}` : null)))),
   );
   expect(await store.commit(0, 'me', inOne)).toEqual({ kind: 'committed' });
   const cells = await server.redis.hgetall(shopKey);
-  expect(Object.keys(cells)).toHaveLength(20_000);
+  expect(Object.keys(cells)).toHaveLength(20_001);
   expect(new Set(Object.values(cells))).toEqual(new Set(['1']));
 }, 60_000);
 

@@ -14,7 +14,8 @@ import { readUtf8 } from '../../clients/kafka.ts';
 import { LocalObjectStore } from '../../clients/object-store.ts';
 import { createDecoder } from '../../domain/decode.ts';
 import type { Report } from '../../domain/report.ts';
-import { metaKey, windowIndexKey, windowKey } from '../../stream/keys.ts';
+import { metaKey, paneIndexKey, paneKey, sketchKey } from '../../stream/keys.ts';
+import type { PaneCells } from '../../stream/pane-cells.ts';
 import { PartitionFold } from '../../stream/fold.ts';
 import { snapshotSpeed } from '../../stream/snapshot.ts';
 import { StateStore } from '../../stream/state-store.ts';
@@ -24,6 +25,7 @@ import { anyLog } from '../support/random-log.ts';
 import type { Entry } from '../support/random-log.ts';
 import { startRedis } from '../support/redis-server.ts';
 import type { RedisServer } from '../support/redis-server.ts';
+import { plainWindows, readWindows } from '../support/window-outcome.ts';
 
 const seed = Number(process.env['RECKON_SEED'] ?? Date.now() % 2 ** 31);
 const decode = createDecoder(pipeline, readUtf8);
@@ -85,15 +87,12 @@ async function fill(logs: readonly (readonly Entry[])[], commitEvery: number) {
   return { store, compare };
 }
 
-/** What Redis holds, cell by cell. */
-async function redisWindows(partition: number): Promise<Record<string, Record<string, bigint>>> {
-  const members = await server.redis.zrange(windowIndexKey(pipeline.name, partition), 0, '-1');
-  const windows: Record<string, Record<string, bigint>> = {};
-  for (const member of members) {
-    const cells = await server.redis.hgetall(windowKey(pipeline.name, partition, member));
-    windows[member] = Object.fromEntries(Object.entries(cells).map(([cell, value]) => [cell, BigInt(value)]));
-  }
-  return windows;
+/** What Redis holds of a partition. */
+async function redisPanes(store: StateStore, partition: number): Promise<PaneCells[]> {
+  return store.readPanes(
+    partition,
+    await server.redis.zrange(paneIndexKey(pipeline.name, partition), 0, '-1'),
+  );
 }
 
 it('speed, batch and the naive model agree to the last digit', async () => {
@@ -106,7 +105,9 @@ it('speed, batch and the naive model agree to the last digit', async () => {
           rules,
           log.map(({ plain }) => plain),
         );
-        expect(await redisWindows(partition)).toEqual(expected.windows);
+        expect(readWindows(pipeline, await redisPanes(store, partition))).toEqual(
+          plainWindows(expected.windows),
+        );
         expect(Object.fromEntries((await store.read(partition))?.counters ?? [])).toEqual(expected.counters);
       }
       const all = await compare('all');
@@ -117,7 +118,8 @@ it('speed, batch and the naive model agree to the last digit', async () => {
       });
       expect(all.accounting.every(({ holds }) => holds)).toBe(true);
       expect(all.records).toBe(String(a.length + b.length));
-      const cells = (await Promise.all([0, 1].map(redisWindows))).flatMap(Object.values).flatMap(Object.keys);
+      const panes = (await Promise.all([0, 1].map((partition) => redisPanes(store, partition)))).flat();
+      const cells = panes.flatMap(({ integers, sketches }) => [integers, sketches].flatMap(Object.keys));
       expect(all.aggregates.reduce((sum, { matched }) => sum + matched, 0)).toBe(cells.length);
       expect(await compare('closed')).toMatchObject({ verdict: 'exact', unexplained: 0 });
     }),
@@ -142,19 +144,23 @@ describe(`a tampered state is never exact (seed ${seed})`, () => {
   };
   let compare: () => Promise<Report>;
   let cells: { key: string; member: string; field: string; value: bigint }[];
+  let sketches: { key: string; member: string; field: string }[];
   let dump: () => Promise<void>;
 
   beforeAll(async () => {
     const filled = await fill([log()], 1_000);
     compare = filled.compare;
-    const windows = await redisWindows(0);
-    cells = Object.entries(windows).flatMap(([member, window]) =>
-      Object.entries(window).map(([field, value]) => ({
-        key: windowKey(pipeline.name, 0, member),
+    const panes = await redisPanes(filled.store, 0);
+    cells = panes.flatMap(({ member, integers }) =>
+      Object.entries(integers).map(([field, value]) => ({
+        key: paneKey(pipeline.name, 0, member),
         member,
         field,
-        value,
+        value: BigInt(value),
       })),
+    );
+    sketches = panes.flatMap(({ member, sketches: own }) =>
+      Object.keys(own).map((field) => ({ member, field, key: sketchKey(pipeline.name, 0, member, field) })),
     );
     const keys = await server.redis.keys('*');
     const saved = await Promise.all(
@@ -218,16 +224,19 @@ describe(`a tampered state is never exact (seed ${seed})`, () => {
 
   it('by a deleted window, with or without its entry in the index', async () => {
     const { key, member } = sampled()[0] as (typeof cells)[number];
-    const lost = cells.filter((cell) => cell.key === key).length;
+    const lost = [...cells, ...sketches].filter((cell) => cell.member === member).length;
     await server.redis.del(key);
     expect(await compare()).toMatchObject({ verdict: 'unexplained', differencesTotal: lost });
-    await server.redis.zrem(windowIndexKey(pipeline.name, 0), member);
+    await server.redis.zrem(paneIndexKey(pipeline.name, 0), member);
     expect(await compare()).toMatchObject({ verdict: 'unexplained', differencesTotal: lost });
   });
 
   it('by a deleted index', async () => {
-    await server.redis.del(windowIndexKey(pipeline.name, 0));
-    expect(await compare()).toMatchObject({ verdict: 'unexplained', differencesTotal: cells.length });
+    await server.redis.del(paneIndexKey(pipeline.name, 0));
+    expect(await compare()).toMatchObject({
+      verdict: 'unexplained',
+      differencesTotal: cells.length + sketches.length,
+    });
   });
 
   it('by an extra field, group or window', async () => {
@@ -241,11 +250,32 @@ describe(`a tampered state is never exact (seed ${seed})`, () => {
     await server.redis.hset(key, 'rows|["never seen"]', '0');
     expect(await compare()).toMatchObject({ differencesTotal: 1 });
     await dump();
-    const member = 'total|86400000000';
-    await server.redis.zadd(windowIndexKey(pipeline.name, 0), 86400000000 + 86_400_000, member);
-    await server.redis.hset(windowKey(pipeline.name, 0, member), 'rows|[]', '1');
+    const member = 'total|86400000000|86486400000';
+    await server.redis.zadd(paneIndexKey(pipeline.name, 0), 86400000000 + 86_400_000, member);
+    await server.redis.hset(paneKey(pipeline.name, 0, member), 'rows|[]', '1');
     expect(await compare()).toMatchObject({ differencesTotal: 1 });
   });
+
+  it('by any register of a sketch, small or large, and by a missing one', async () => {
+    const { key, field } = sketches[seed % sketches.length] as (typeof sketches)[number];
+    const [register = '', state = ''] = Object.entries(await server.redis.hgetall(key))[0] ?? [];
+    const slot = field.split('|')[0];
+    const isReported = async () =>
+      expect(await compare()).toMatchObject({
+        verdict: 'unexplained',
+        differencesTotal: 1,
+        differences: [{ slot }],
+      });
+    await server.redis.hset(key, register, String(Number(state) ^ 1));
+    await isReported();
+    await server.redis.del(key);
+    await isReported();
+    const dense = Buffer.alloc(2 ** 14);
+    dense[Number(register)] = Number(state) ^ 1;
+    await server.redis.set(key, dense);
+    await isReported();
+    await dump();
+  }, 120_000);
 
   it('by any counter', async () => {
     const counters = Object.keys(await server.redis.hgetall(metaKey(pipeline.name, 0))).filter((name) =>

@@ -38,13 +38,14 @@ async function keysOf(redis: Redis | Cluster, pattern: string): Promise<string[]
   return [...keys];
 }
 
-/** All windows of a pipeline, merged over its partitions. */
+/** All (tumbling) windows of a pipeline, merged over its partitions. */
 export async function redisCells(url: string, pipeline: string): Promise<Cells> {
   return withRedis(url, async (redis) => {
     const cells: Cells = new Map();
-    for (const key of await keysOf(redis, `reckon:{${pipeline}:*}:window:*`)) {
-      const [, aggregate, startMs] = /:window:(.+)\|(-?\d+)$/.exec(key) ?? [];
+    for (const key of await keysOf(redis, `reckon:{${pipeline}:*}:pane:*`)) {
+      const [, aggregate, startMs] = /:pane:(.+)\|(-?\d+)\|-?\d+$/.exec(key) ?? [];
       for (const [field, text] of Object.entries(await redis.hgetall(key))) {
+        if (field === 'revision') continue;
         const at = field.indexOf('|');
         const slot = field.slice(0, at);
         const name = `${aggregate} · ${startMs} · ${field.slice(at + 1)} · ${slot}`;

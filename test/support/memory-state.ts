@@ -1,10 +1,18 @@
 /** The committed state of one partition as plain maps: what Redis would hold, merged by the textbook. */
+import { registers } from '../../domain/distinct.ts';
 import type { Changes, Position } from '../../stream/fold.ts';
-import type { Outcome } from './naive-model.ts';
+import { paneMember } from '../../stream/keys.ts';
+import type { PaneCells } from '../../stream/pane-cells.ts';
 
-export class MemoryState implements Outcome {
-  readonly windows: Record<string, Record<string, bigint>> = {};
+interface StoredPane {
+  readonly integers: Record<string, bigint>;
+  readonly sketches: Record<string, Uint8Array>;
+  revision: number;
+}
+
+export class MemoryState {
   readonly counters: Record<string, bigint> = {};
+  readonly #panes: Record<string, StoredPane> = {};
   position: Position;
 
   constructor(position: Position) {
@@ -15,15 +23,45 @@ export class MemoryState implements Outcome {
     expect(changes.from).toEqual(this.position);
     for (const [name, addition] of changes.counters)
       this.counters[name] = (this.counters[name] ?? 0n) + BigInt(addition);
-    for (const { aggregate, startMs, operations } of changes.deltas.drain()) {
-      const cells = (this.windows[`${aggregate.name}|${startMs}`] ??= {});
-      for (const { kind, field, value } of operations) {
-        const [before, now] = [cells[field], BigInt(value)];
-        if (before === undefined) cells[field] = now;
-        else if (kind === 'add') cells[field] = before + now;
-        else if (kind === 'min' ? now < before : now > before) cells[field] = now;
-      }
+    for (const { aggregate, startMs, endMs, operations } of changes.deltas.drain()) {
+      const member = paneMember({ aggregate: aggregate.name, startMs, endMs });
+      const pane = (this.#panes[member] ??= { integers: {}, sketches: {}, revision: 0 });
+      pane.revision++;
+      for (const { kind, field, value } of operations)
+        if (kind === 'sketch') addMarks((pane.sketches[field] ??= new Uint8Array(registers)), value);
+        else pane.integers[field] = merged(kind, pane.integers[field], BigInt(value));
     }
     this.position = changes.to;
   }
+
+  panes(): PaneCells[] {
+    return Object.entries(this.#panes).map(([member, { integers, sketches, revision }]) => ({
+      member,
+      revision,
+      integers: Object.fromEntries(Object.entries(integers).map(([field, value]) => [field, String(value)])),
+      sketches,
+    }));
+  }
+}
+
+function merged(kind: 'add' | 'min' | 'max', before: bigint | undefined, now: bigint): bigint {
+  if (before === undefined) return now;
+  if (kind === 'add') return before + now;
+  return (kind === 'min' ? now < before : now > before) ? now : before;
+}
+
+/** Every register is a set of ranks of which the three upper ones are kept: the union of two, cut down again. */
+function addMarks(sketch: Uint8Array, marks: string): void {
+  const flat = JSON.parse(marks) as number[];
+  for (let i = 0; i < flat.length; i += 2) {
+    const register = flat[i] ?? 0;
+    const seen = new Set([...ranksOf(sketch[register] ?? 0), ...ranksOf(flat[i + 1] ?? 0)]);
+    const top = Math.max(...seen);
+    sketch[register] = 4 * top + (seen.has(top - 1) ? 2 : 0) + (seen.has(top - 2) ? 1 : 0);
+  }
+}
+
+function ranksOf(state: number): number[] {
+  const top = Math.floor(state / 4);
+  return [top, ...(state & 2 ? [top - 1] : []), ...(state & 1 ? [top - 2] : [])].filter((rank) => rank > 0);
 }

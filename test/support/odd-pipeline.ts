@@ -1,7 +1,7 @@
 /** A pipeline that tries to break SQL, Redis and the fold, and the same rules as plain functions for the naive model. */
 import { definePipeline } from '../../domain/pipeline.ts';
 import type { PipelineInput } from '../../domain/pipeline.ts';
-import type { PlainAggregate, PlainFields, PlainRules } from './naive-model.ts';
+import type { PlainAggregate, PlainFields, PlainRules, PlainWindow } from './naive-model.ts';
 
 /** Each aggregate twice: as a user writes it, and as a plain function. Fields have names that SQL uses itself. */
 const where: Record<string, { input: Record<string, unknown>; plain: (fields: PlainFields) => boolean }> = {
@@ -60,6 +60,19 @@ const everything = (fields: readonly string[]) =>
     ),
   );
 
+/** Measures that keep more than one integer. */
+const valued = {
+  'distinct shops': { distinct: 'shop' },
+  'distinct prices': { distinct: 'price' },
+  'distinct late': { distinct: 'late' },
+  'top shops': { topK: 'shop', k: 3 },
+  'top prices': { topK: 'price' },
+  'top flags': { topK: 'vip', k: 1 },
+  'median price': { quantile: 'price', at: 0.5 },
+  'low of late': { quantile: 'late', at: 0 },
+  'high of late': { quantile: 'late', at: 0.99 },
+};
+
 export const definition = {
   name: 'orders',
   event: {
@@ -86,6 +99,7 @@ export const definition = {
       },
     },
     id: 'id',
+    key: 'shop',
     time: { field: 'at', format: 'epoch-ms' },
     decimals: { price: 2 },
     sizeMaxBytes: 4_000,
@@ -107,6 +121,18 @@ export const definition = {
       measures: everything(['rows', 'window_ms']),
     },
     total: { window: { tumbling: '1d' }, measures: everything(['price', 'late']) },
+    hops: {
+      window: { hopping: '9s', slide: '3s' },
+      groupBy: 'user.region',
+      measures: { n: 'count', ...everything(['late']), ...valued },
+    },
+    long_hops: { window: { hopping: '1m', slide: 1_500 }, measures: { n: 'count' } },
+    sessions: {
+      window: { session: '4s' },
+      groupBy: ['vip', 'shop'],
+      measures: { n: 'count', ...everything(['price']), ...valued },
+    },
+    values: { window: { tumbling: '13s' }, measures: valued },
     ...Object.fromEntries(
       Object.entries(where).map(([name, { input }]) => [
         name,
@@ -126,11 +152,28 @@ export const text = (value: PlainFields[string] | undefined) =>
   value === undefined || value === null ? null : String(value);
 const aggregate = (
   name: string,
-  sizeMs: number,
+  window: number | PlainWindow,
   groupBy: PlainAggregate['groupBy'],
   measured: string[],
   keep: PlainAggregate['where'] = () => true,
-) => ({ name, sizeMs, groupBy, where: keep, measured });
+): PlainAggregate => ({
+  name,
+  window: typeof window === 'number' ? { tumbling: window } : window,
+  groupBy,
+  where: keep,
+  measured,
+});
+/** The slots of `valued`: the text of a value, or the integer of one whose quantile is asked for. */
+const plainValued: PlainAggregate['valued'] = {
+  'distinct:shop': ({ shop }) => text(shop),
+  'distinct:price': ({ price }) => cents(price),
+  'distinct:late': ({ late }) => text(late),
+  'top:shop': ({ shop }) => text(shop),
+  'top:price': ({ price }) => cents(price),
+  'top:vip': ({ vip }) => text(vip),
+  'quantile:price': ({ price }) => (typeof price === 'bigint' ? price : null),
+  'quantile:late': ({ late }) => (typeof late === 'bigint' ? late : null),
+};
 
 export const rules: PlainRules = {
   outOfOrderMs: 2_000,
@@ -156,6 +199,16 @@ export const rules: PlainRules = {
       'window_ms',
     ]),
     aggregate('total', 86_400_000, () => [], ['price', 'late']),
+    {
+      ...aggregate('hops', { hopping: 9_000, slide: 3_000 }, (f) => [text(f['user.region'])], ['late']),
+      valued: plainValued,
+    },
+    aggregate('long_hops', { hopping: 60_000, slide: 1_500 }, () => [], []),
+    {
+      ...aggregate('sessions', { session: 4_000 }, ({ vip, shop }) => [text(vip), text(shop)], ['price']),
+      valued: plainValued,
+    },
+    { ...aggregate('values', 13_000, () => [], []), valued: plainValued },
     ...Object.entries(where).map(([name, { plain }]) => aggregate(name, 11_000, () => [], [], plain)),
   ],
 };

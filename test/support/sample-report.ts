@@ -55,6 +55,7 @@ export function unexplainedReport(change: Partial<Report> = {}): Report {
         aggregate: 'daily',
         partition: 1,
         windowStart: '2001-01-14T00:00:00.000Z',
+        windowEnd: '2001-01-15T00:00:00.000Z',
         group: '["<SFO>"]',
         slot: 'rows',
         speed: '41',

@@ -77,6 +77,17 @@ describe('keys', () => {
     expect(read('{broken', 6)).toEqual({ key: deriveId('{broken', 6), value: '{broken', event: undefined });
   });
 
+  it('are salted by the id where they are hot, in every bucket, and equally for equal ids', () => {
+    const read = createRowReader(pipelineWith({ key: 'shop', salting: { buckets: 4, keys: ['A'] } }));
+    const keyOf = (id: string, shop: string) => read(JSON.stringify({ id, shop }), 0).key;
+    const keys = Array.from({ length: 200 }, (_, i) => keyOf(`id ${i}`, 'A'));
+    expect([...new Set(keys)].sort()).toEqual(['A#0', 'A#1', 'A#2', 'A#3']);
+    expect(Array.from({ length: 200 }, (_, i) => keyOf(`id ${i}`, 'A'))).toEqual(keys);
+    expect(keyOf('id 1', 'B')).toBe('B');
+    // The bucket is part of the definition: producers in other languages work it out themselves.
+    expect([keyOf('a', 'A'), keyOf('é', 'A'), keyOf('', 'A')]).toEqual(['A#0', 'A#0', 'A#1']);
+  });
+
   it('keep all digits of a 64-bit integer', () => {
     const read = createRowReader(pipelineWith());
     const [a, b] = ['{"id":9007199254740993}', '{"id":9007199254740992}'];

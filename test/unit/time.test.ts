@@ -1,8 +1,8 @@
 /** Event times in every format, at the edges of the calendar. */
 import * as fc from 'fast-check';
 import { parseEventTimeMs } from '../../domain/time.ts';
-import { watermarkMs, isLate, noEventTime } from '../../domain/watermark.ts';
-import { windowEndMs, windowStartMs } from '../../domain/window.ts';
+import { noEventTime, pipelineWatermarkMs, watermarkMs } from '../../domain/watermark.ts';
+import { acceptingEndMs, paneStartMs } from '../../domain/window.ts';
 
 it.each([
   ['2026-01-31T23:59:59Z', Date.UTC(2026, 0, 31, 23, 59, 59)],
@@ -93,17 +93,48 @@ it('every time is in exactly one window, aligned to the epoch', () => {
       fc.integer({ min: 1, max: 366 * 86_400_000 }),
       (timeMs, sizeMs) => {
         const window = { kind: 'tumbling' as const, sizeMs };
-        const startMs = windowStartMs(window, timeMs);
+        const startMs = paneStartMs(window, timeMs);
         const exact = ((BigInt(timeMs) % BigInt(sizeMs)) + BigInt(sizeMs)) % BigInt(sizeMs);
         expect(BigInt(startMs)).toBe(BigInt(timeMs) - exact);
-        expect(windowEndMs(window, startMs)).toBe(startMs + sizeMs);
+        expect(acceptingEndMs(window, startMs, timeMs, 0, Number.NEGATIVE_INFINITY)).toBe(startMs + sizeMs);
       },
     ),
   );
 });
 
-it('a record is late once the watermark reaches the end plus the lateness, and never without a watermark', () => {
-  expect(isLate(10, 5, 14)).toBe(false);
-  expect(isLate(10, 5, 15)).toBe(true);
-  expect(isLate(-1e15, 0, watermarkMs(noEventTime, 0))).toBe(false);
+describe('lateness', () => {
+  const tumbling = { kind: 'tumbling', sizeMs: 10 } as const;
+  const hopping = { kind: 'hopping', sizeMs: 30, slideMs: 10 } as const;
+  const session = { kind: 'session', gapMs: 10 } as const;
+
+  it('begins once the watermark reaches the end of the window plus the lateness, and never without a watermark', () => {
+    expect(acceptingEndMs(tumbling, 0, 9, 5, 14)).toBe(10);
+    expect(acceptingEndMs(tumbling, 0, 9, 5, 15)).toBeNull();
+    expect(acceptingEndMs(tumbling, -1e15, -1e15, 0, watermarkMs(noEventTime, 0))).toBe(-1e15 + 10);
+  });
+
+  it('of a hopping window is that of its last one; the earlier ones no longer take the event', () => {
+    const ends = [14, 15, 24, 25, 34, 35].map((watermark) => acceptingEndMs(hopping, 0, 3, 5, watermark));
+    expect(ends).toEqual([10, 20, 20, 30, 30, null]);
+  });
+
+  it('of a session is that of the event itself', () => {
+    expect(acceptingEndMs(session, 0, 7, 5, 21)).toBe(19);
+    expect(acceptingEndMs(session, 0, 7, 5, 22)).toBeNull();
+    expect(acceptingEndMs(session, 0, 8, 5, 22)).toBe(19);
+  });
+});
+
+describe('the watermark of a pipeline', () => {
+  const at = (maxEventTimeMs: number, idle = false) => ({ maxEventTimeMs, idle });
+
+  it('is the smallest of the partitions that are not idle', () => {
+    expect(pipelineWatermarkMs([at(100), at(50), at(20, true)], 5, 1_000)).toBe(45);
+    expect(pipelineWatermarkMs([at(100), at(noEventTime)], 5, 1_000)).toBe(noEventTime);
+  });
+
+  it('follows the clock where all are idle, and never falls behind what was seen', () => {
+    expect(pipelineWatermarkMs([at(100, true), at(noEventTime, true)], 5, 1_000)).toBe(995);
+    expect(pipelineWatermarkMs([at(2_000, true)], 5, 1_000)).toBe(1_995);
+  });
 });

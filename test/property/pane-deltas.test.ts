@@ -1,6 +1,6 @@
 /** Deltas of many additions are their exact sum, minimum, maximum and count, beyond 2^53 as well. */
 import * as fc from 'fast-check';
-import { WindowDeltas } from '../../stream/window-deltas.ts';
+import { PaneDeltas } from '../../stream/pane-deltas.ts';
 import { pipeline } from '../support/odd-pipeline.ts';
 
 const aggregate = pipeline.aggregates[0];
@@ -20,16 +20,16 @@ it('adds exactly, whatever the order and the size', () => {
       }),
       (events) => {
         if (aggregate === undefined) throw new Error('the fixture has an aggregate');
-        const deltas = new WindowDeltas([aggregate], pipeline.fields);
+        const deltas = new PaneDeltas([aggregate], pipeline.fields);
         for (const [shop, price] of events) {
           const values = pipeline.fields.map(() => null as string | number | null);
           values[at('shop')] = shop;
           values[at('price')] = price;
-          deltas.add(aggregate, -5_000, values);
+          deltas.add(aggregate, -5_000, 0, { id: 'x', timeMs: -1, values });
         }
         const [window, ...others] = [...deltas.drain()];
         expect(others).toEqual([]);
-        expect(window).toMatchObject({ startMs: -5_000 });
+        expect(window).toMatchObject({ startMs: -5_000, endMs: 0 });
         const operations = new Map(window?.operations.map(({ field, value: text }) => [field, text]));
         let cells = 0;
         for (const shop of new Set(events.map(([name]) => name))) {
