@@ -16,6 +16,8 @@ export const versions = {
   /** The newest Temporal CLI that `go install` can build (1.9.x has replace directives, which `go install` refuses). */
   temporalCli: '1.5.1',
   mavenDependencyPlugin: '3.6.1',
+  /** Network faults for tests and chaos. */
+  toxiproxy: '2.12.0',
 } as const;
 
 /** What the broker, Redis and Temporal are told, here and in `docker-compose.yml`; a unit test holds them equal. */

@@ -87,6 +87,18 @@ async function firstFree(
     : new ReckonError('port-taken', `No free port was found for ${server}.`, `Name one with ${variable}.`);
 }
 
+/** A free port for a server that nobody looks for on a usual one. */
+export async function chooseOwnPort(
+  last: number = ownPortRange.last,
+  isFree: (port: number) => Promise<boolean> = portIsFree,
+): Promise<number> {
+  for (let attempt = 0; attempt < 50; attempt++) {
+    const port = ownPortRange.first + Math.floor(Math.random() * (last - ownPortRange.first + 1));
+    if (await isFree(port)) return port;
+  }
+  throw new ReckonError('port-taken', `No free port was found from ${ownPortRange.first} to ${last}.`);
+}
+
 /**
  * Free means that nobody accepts connections there and that we can listen. Both are asked: on some systems a second
  * listener on 127.0.0.1 is allowed beside one on all addresses.

@@ -1,5 +1,5 @@
 /**
- * Fetches or builds a server into the per-user cache: Kafka and Redis with Maven, Temporal with Go. Guarantee: each
+ * Fetches or builds a server into the per-user cache: Kafka and Redis with Maven, Temporal and Toxiproxy with Go. Guarantee: each
  * pinned version is made once; two processes that provision at the same moment do not disturb each other (one works, the
  * other waits and says so); a half-made server is never seen, because a finished one appears by one rename.
  */
@@ -16,6 +16,9 @@ import { redisBinaryFor } from './plan.ts';
 /** Modules and packages that one build of the Temporal CLI reads, measured; only for "how far". */
 const temporalBuild = { modules: 160, packages: 1_300 };
 
+/** What can be provisioned: the servers of the stack, and what only tests and chaos need. */
+export type ProvisionedName = ServerName | 'toxiproxy';
+
 /** RECKON_CACHE, else $XDG_CACHE_HOME/reckon, else ~/.cache/reckon. */
 export function cacheDir(env: NodeJS.ProcessEnv): string {
   if (env.RECKON_CACHE !== undefined && env.RECKON_CACHE !== '') return env.RECKON_CACHE;
@@ -24,22 +27,23 @@ export function cacheDir(env: NodeJS.ProcessEnv): string {
 }
 
 /** The folder of a provisioned server; its name holds everything that decides its content. */
-export function provisionedDir(name: ServerName, cache: string): string {
-  const folders: Record<ServerName, string> = {
+export function provisionedDir(name: ProvisionedName, cache: string): string {
+  const folders: Record<ProvisionedName, string> = {
     kafka: `kafka-${versions.kafka}-log4j-${versions.log4j}`,
     redis: `redis-embedded-${versions.embeddedRedis}-${process.platform}-${process.arch}`,
     temporal: `temporal-${versions.temporalCli}-${process.platform}-${process.arch}`,
+    toxiproxy: `toxiproxy-${versions.toxiproxy}-${process.platform}-${process.arch}`,
   };
   return join(cache, folders[name]);
 }
 
-export function isProvisioned(name: ServerName, cache: string): boolean {
+export function isProvisioned(name: ProvisionedName, cache: string): boolean {
   return existsSync(provisionedDir(name, cache));
 }
 
 /** Makes sure that the server is in the cache and returns its folder. */
 export async function provision(
-  name: ServerName,
+  name: ProvisionedName,
   env: NodeJS.ProcessEnv,
   progress: Progress,
 ): Promise<string> {
@@ -73,10 +77,13 @@ async function removeDrafts(target: string): Promise<void> {
   await Promise.all(drafts.map((name) => rm(join(dirname(target), name), { recursive: true, force: true })));
 }
 
-const make: Record<ServerName, (dir: string, env: NodeJS.ProcessEnv, progress: Progress) => Promise<void>> = {
+type Make = (dir: string, env: NodeJS.ProcessEnv, progress: Progress) => Promise<void>;
+
+const make: Record<ProvisionedName, Make> = {
   kafka: makeKafka,
   redis: makeRedis,
   temporal: makeTemporal,
+  toxiproxy: makeToxiproxy,
 };
 
 /** All jars of the broker and its tools, as Maven resolves them, in `libs/`. */
@@ -172,16 +179,39 @@ async function makeTemporal(dir: string, env: NodeJS.ProcessEnv, progress: Progr
       ? `${modules} of about ${temporalBuild.modules} modules downloaded`
       : 'go install is at work';
   };
-  const goEnv = { ...env, GOBIN: dir };
-  const built = await withTicks(progress, describe, () => {
-    const source = `github.com/temporalio/cli/cmd/temporal@v${versions.temporalCli}`;
-    // -v prints each package as it is compiled; what Go's build cache holds already is not compiled again.
-    return execute('go', ['install', '-v', source], { cwd: dir, env: goEnv, onLine });
-  });
-  if (built.code === 0 && (await readdir(dir)).includes('temporal')) return;
+  const source = `github.com/temporalio/cli/cmd/temporal@v${versions.temporalCli}`;
+  const built = await withTicks(progress, describe, () => goInstall(source, dir, env, onLine));
+  await requireBuilt('temporal', 'the Temporal CLI', dir, built);
+}
+
+/** A TCP proxy that delays and cuts connections on demand. Its module calls the program `server`. */
+async function makeToxiproxy(dir: string, env: NodeJS.ProcessEnv, progress: Progress): Promise<void> {
+  progress(`building Toxiproxy ${versions.toxiproxy} with Go (about 20 s, once)`);
+  const source = `github.com/Shopify/toxiproxy/v2/cmd/server@v${versions.toxiproxy}`;
+  const built = await withTicks(
+    progress,
+    () => 'go install is at work',
+    () => goInstall(source, dir, env, () => undefined),
+  );
+  await requireBuilt('server', 'Toxiproxy', dir, built);
+  await rename(join(dir, 'server'), join(dir, 'toxiproxy-server'));
+}
+
+function goInstall(
+  source: string,
+  dir: string,
+  env: NodeJS.ProcessEnv,
+  onLine: (line: string) => void,
+): Promise<Executed> {
+  // -v prints each package as it is compiled; what Go's build cache holds already is not compiled again.
+  return execute('go', ['install', '-v', source], { cwd: dir, env: { ...env, GOBIN: dir }, onLine });
+}
+
+async function requireBuilt(program: string, label: string, dir: string, built: Executed): Promise<void> {
+  if (built.code === 0 && (await readdir(dir)).includes(program)) return;
   throw new ReckonError(
     'missing-program',
-    `Go could not build the Temporal CLI: ${lastLine(built)}`,
+    `Go could not build ${label}: ${lastLine(built)}`,
     'Check the network and try again.',
   );
 }

@@ -14,7 +14,7 @@ import { discover } from './discover.ts';
 import { launch, type Launch } from './launch.ts';
 import { withLock } from './lock.ts';
 import type { Ports, Progress } from './model.ts';
-import { ownPortRange, portIsFree } from './ports.ts';
+import { chooseOwnPort, ownPortRange, portIsFree } from './ports.ts';
 import { ownStep, programOf } from './resolve.ts';
 import { endpointOf, layout, redisClusterConf } from './settings.ts';
 import { readStackState } from './state.ts';
@@ -160,13 +160,11 @@ async function startNode({ program, source, dir }: Omit<Launch, 'ports'>): Promi
 }
 
 /** A port for clients with a port for the other nodes, both free; the latter, too, below those of outgoing connections. */
-async function chooseNodePort(): Promise<number> {
-  const count = ownPortRange.last - busPortOffset - ownPortRange.first + 1;
-  for (let attempt = 0; attempt < 50; attempt++) {
-    const port = ownPortRange.first + Math.floor(Math.random() * count);
-    if ((await portIsFree(port)) && (await portIsFree(port + busPortOffset))) return port;
-  }
-  throw new ReckonError('port-taken', 'No free port was found for a node of the Redis Cluster.');
+function chooseNodePort(): Promise<number> {
+  return chooseOwnPort(
+    ownPortRange.last - busPortOffset,
+    async (port) => (await portIsFree(port)) && (await portIsFree(port + busPortOffset)),
+  );
 }
 
 async function withNodes<T>(

@@ -26,7 +26,7 @@ export const clicks = definePipeline({
   outOfOrder: '1s',
 });
 
-const decode = createDecoder(clicks, readUtf8);
+export const decode = createDecoder(clicks, readUtf8);
 
 export function click(partition: number, offset: number) {
   const value = Buffer.from(JSON.stringify({ id: `${partition}:${offset}`, at: 1_000_000 + offset }));
