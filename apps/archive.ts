@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Archiver } from '../batch/archive.ts';
 import { ArchiveTable } from '../batch/archive-table.ts';
 import { DuckDb } from '../clients/duckdb.ts';
-import { connectAdmin, ensureTopics } from '../clients/kafka.ts';
+import { prepareTopics } from '../clients/kafka.ts';
 import { LocalObjectStore } from '../clients/object-store.ts';
 import { readConfig } from './config.ts';
 import { createLogger, readOptions, runMain, runUntilShutdown } from './main.ts';
@@ -14,9 +14,7 @@ await runMain(async () => {
   const config = readConfig();
   const logger = createLogger('archive', config.logLevel);
   const pipelines = await loadPipelines(config.pipelineFiles);
-  const admin = await connectAdmin(config.kafkaBrokers, 'reckon-archive');
-  for (const pipeline of pipelines) await ensureTopics(admin, pipeline);
-  await admin.disconnect();
+  await prepareTopics(config.kafkaBrokers, 'reckon-archive', pipelines);
   const store = new LocalObjectStore(config.lakeUrl);
   await runUntilShutdown(logger, 'archive', async (onFatal) => {
     // A database each: rows are staged in tables whose names repeat from pipeline to pipeline.

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DuckDb } from '../clients/duckdb.ts';
-import { connectAdmin, connectProducer, ensureTopics } from '../clients/kafka.ts';
+import { connectProducer, prepareTopics } from '../clients/kafka.ts';
 import type { ProducedMessage, Producer } from '../clients/kafka.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
@@ -39,12 +39,7 @@ async function main(): Promise<number> {
   const config = readConfig();
   const pipeline = choosePipeline(await loadPipelines(config.pipelineFiles), values);
 
-  const admin = await connectAdmin(config.kafkaBrokers, 'reckon-replay');
-  try {
-    await ensureTopics(admin, pipeline);
-  } finally {
-    await admin.disconnect();
-  }
+  await prepareTopics(config.kafkaBrokers, 'reckon-replay', [pipeline]);
   const producer = await connectProducer(config.kafkaBrokers, 'reckon-replay');
   try {
     const result = await replayFile(file, pipeline, producer, { speed, limit });

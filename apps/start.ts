@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectAdmin, ensureTopics } from '../clients/kafka.ts';
+import { prepareTopics } from '../clients/kafka.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { describeFile } from '../ingest/source-file.ts';
@@ -106,9 +106,7 @@ async function runAll(
   const stack = await startStack({ dir, progress: say });
   begun.stack = stack;
   const config = await runConfig(settings, stack, dir);
-  const admin = await connectAdmin(config.kafkaBrokers, 'reckon-start');
-  for (const pipeline of pipelines) await ensureTopics(admin, pipeline);
-  await admin.disconnect();
+  await prepareTopics(config.kafkaBrokers, 'reckon-start', pipelines);
 
   const env = { ...process.env, ...toEnvironment(config) };
   let reportFatal: (error: unknown) => void = () => undefined;

@@ -1,5 +1,5 @@
 /** `npm run stream`: the speed layer of every configured pipeline, until SIGTERM. */
-import { connectAdmin, ensureTopics } from '../clients/kafka.ts';
+import { prepareTopics } from '../clients/kafka.ts';
 import { connectRedis } from '../clients/redis.ts';
 import { SpeedLayer } from '../stream/consumer.ts';
 import { readConfig } from './config.ts';
@@ -11,9 +11,7 @@ await runMain(async () => {
   const config = readConfig();
   const logger = createLogger('stream', config.logLevel);
   const pipelines = await loadPipelines(config.pipelineFiles);
-  const admin = await connectAdmin(config.kafkaBrokers, 'reckon-stream');
-  for (const pipeline of pipelines) await ensureTopics(admin, pipeline);
-  await admin.disconnect();
+  await prepareTopics(config.kafkaBrokers, 'reckon-stream', pipelines);
   const redis = await connectRedis(config.redisUrl);
 
   await runUntilShutdown(logger, 'stream', async (onFatal) => {

@@ -101,6 +101,20 @@ export async function ensureTopics(admin: Admin, pipeline: Pipeline): Promise<vo
   if (existing.has(pipeline.topic)) await checkRetention(admin, pipeline);
 }
 
+/** `ensureTopics` for several pipelines, by a connection of its own. @throws ReckonError as there, or `unreachable` */
+export async function prepareTopics(
+  brokers: string,
+  clientId: string,
+  pipelines: readonly Pipeline[],
+): Promise<void> {
+  const admin = await connectAdmin(brokers, clientId);
+  try {
+    for (const pipeline of pipelines) await ensureTopics(admin, pipeline);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
 /** How long new topics may take to have leaders, and the pause between two looks. */
 const leadersMs = 30_000;
 const leadersPollMs = 50;
