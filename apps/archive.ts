@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Archiver } from '../batch/archive.ts';
 import { ArchiveTable } from '../batch/archive-table.ts';
 import { DuckDb } from '../clients/duckdb.ts';
-import { prepareTopics } from '../clients/kafka.ts';
+import { prepareTopics } from '../clients/kafka-topics.ts';
 import { LocalObjectStore } from '../clients/object-store.ts';
 import { readConfig } from './config.ts';
 import { createLogger, readOptions, runMain, runUntilShutdown } from './main.ts';

@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { prepareTopics } from '../clients/kafka.ts';
+import { prepareTopics } from '../clients/kafka-topics.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { describeFile } from '../ingest/source-file.ts';

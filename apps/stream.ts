@@ -1,5 +1,5 @@
 /** `npm run stream`: the speed layer of every configured pipeline, until SIGTERM. */
-import { prepareTopics } from '../clients/kafka.ts';
+import { prepareTopics } from '../clients/kafka-topics.ts';
 import { connectRedis } from '../clients/redis.ts';
 import { SpeedLayer } from '../stream/consumer.ts';
 import { readConfig } from './config.ts';

@@ -1,5 +1,6 @@
 /** Processes that start at the same moment create the same topics: each of them goes on, and the topics are as defined. */
-import { connectAdmin, ensureTopics, readOffsets } from '../../clients/kafka.ts';
+import { connectAdmin, readOffsets } from '../../clients/kafka.ts';
+import { ensureTopics } from '../../clients/kafka-topics.ts';
 import { definePipeline } from '../../domain/pipeline.ts';
 import { World } from '../support/world.ts';
 
