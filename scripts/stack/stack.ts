@@ -249,15 +249,6 @@ function endpointsOf(servers: ServerState[]): Endpoints {
   return { kafkaBrokers: of('kafka'), redisUrl: of('redis'), temporalAddress: of('temporal'), temporalUiUrl };
 }
 
-/** The environment that makes every process of Reckon use these endpoints. */
-export function endpointEnv(endpoints: Endpoints): Record<string, string> {
-  return {
-    KAFKA_BROKERS: endpoints.kafkaBrokers,
-    REDIS_URL: endpoints.redisUrl,
-    TEMPORAL_ADDRESS: endpoints.temporalAddress,
-  };
-}
-
 /** Stops everything that `stack.json` says we started, whichever process started it. Returns what was stopped. */
 export async function stopStack(
   dir: string,
