@@ -4,7 +4,7 @@
  * files and the offset vector; anyone with a DuckDB shell gets the same numbers from them.
  */
 import { quoteIdentifier, quoteLiteral, quotePath } from '../clients/duckdb.ts';
-import { isFamily } from '../domain/aggregate.ts';
+import { isScalar } from '../domain/aggregate.ts';
 import type { Aggregate, Slot } from '../domain/aggregate.ts';
 import { formatScaled } from '../domain/decimal.ts';
 import type { Field, Value } from '../domain/field.ts';
@@ -54,7 +54,7 @@ FROM log`;
  */
 export function cellsSql(pipeline: Pipeline, aggregate: Aggregate): string {
   const { fields } = pipeline;
-  const scalars = aggregate.slots.filter(({ kind }) => !isFamily(kind) && kind !== 'distinct');
+  const scalars = aggregate.slots.filter(({ kind }) => isScalar(kind));
   const columns = scalars.map((slot, i) => `${slotSql(slot, fields)} AS slot_${i}`);
   const pairs = scalars.map(({ key }, i) => `{slot: ${quoteLiteral(key)}, "value": slot_${i}}`);
   const others = aggregate.slots

@@ -17,7 +17,12 @@ import type { Window } from './window.ts';
 export type SlotKind =
   'rows' | 'first' | 'last' | 'sum' | 'count' | 'min' | 'max' | 'quantile' | 'top' | 'distinct';
 
-/** Slots that hold more than one integer. */
+/** Slots that hold one integer. */
+export function isScalar(kind: SlotKind): boolean {
+  return !isFamily(kind) && kind !== 'distinct';
+}
+
+/** Slots that hold a count for each bucket or value. */
 export function isFamily(kind: SlotKind): kind is 'quantile' | 'top' {
   return kind === 'quantile' || kind === 'top';
 }

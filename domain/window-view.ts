@@ -136,7 +136,7 @@ export function measureResult(
 ): string | readonly TopEntry[] | null {
   const { kind, scale, argument } = measure;
   const [first = null, second = null] = measure.slots.map((index) => slots[index] ?? null);
-  if (kind === 'count') return String(first ?? 0n);
+  if (kind === 'count') return typeof first === 'bigint' ? String(first) : '0';
   if (kind === 'topK') return topOf((first ?? new Map()) as ReadonlyMap<string, bigint>, argument ?? 0);
   if (kind === 'distinct') return first === null ? '0' : String(estimateDistinct(first as Uint8Array));
   if (first === null) return null;

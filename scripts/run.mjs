@@ -1,6 +1,6 @@
 // Purpose: the one door of every command (`npm start`, `npm test`, `npm run stream`, ...). It needs nothing but Node:
 // it installs the locked dependencies when they are missing or outdated, then runs `apps/<name>.ts`.
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, statSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -21,7 +21,10 @@ await import(pathToFileURL(process.argv[1]).href);
 
 /** Runs `npm ci` unless npm has installed this lock file already (its own record is younger than the lock file). */
 function installDependencies() {
-  const record = join(root, 'node_modules', '.package-lock.json');
+  const modules = join(root, 'node_modules');
+  // Of a link, npm ci would empty the folder of the other checkout; whoever made the link looks after it.
+  if (lstatSync(modules, { throwIfNoEntry: false })?.isSymbolicLink()) return;
+  const record = join(modules, '.package-lock.json');
   const lock = join(root, 'package-lock.json');
   if (existsSync(record) && statSync(record).mtimeMs >= statSync(lock).mtimeMs) return;
   console.error('reckon: installing the locked dependencies with npm (half a minute, once)');

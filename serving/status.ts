@@ -16,7 +16,13 @@ export async function readPipelineStatus(
 ): Promise<PipelineStatus> {
   const offsets = await readOffsets(admin, pipeline.topic);
   const states = await Promise.all(offsets.map(({ partition }) => store.read(partition)));
-  const windows = await Promise.all(offsets.map(({ partition }) => store.countPanes(partition)));
+  const panes = await Promise.all(
+    offsets.map(({ partition }, i) => {
+      const { maxEventTimeMs } = states[i]?.position ?? { maxEventTimeMs: noEventTime };
+      const closedMs = maxEventTimeMs - pipeline.outOfOrderMs - pipeline.allowedLatenessMs;
+      return store.panes.count(partition, closedMs);
+    }),
+  );
   const partitions = offsets.map(({ partition, start, end }, i) =>
     partitionStatus(pipeline, partition, start, end, states[i] ?? null),
   );
@@ -30,7 +36,7 @@ export async function readPipelineStatus(
     records: String(total('consumed')),
     counted: String(counted.reduce((most, count) => (count > most ? count : most), 0n)),
     lag: String(partitions.reduce((sum, { lag }) => sum + Number(lag), 0)),
-    openWindows: windows.reduce((sum, { open }) => sum + open, 0),
+    openWindows: panes.reduce((sum, { open }) => sum + open, 0),
     watermark: watermarks.sort()[0] ?? null,
     partitions,
   };

@@ -9,6 +9,7 @@ import {
   connectProducer,
   createConsumer,
   kafkaFailure,
+  readOffsets,
   readOffsetsAtTime,
   readUtf8,
   requireOffset,
@@ -33,8 +34,8 @@ export interface SpeedLayerOptions {
   readonly onFatal: (error: unknown) => void;
 }
 
-/** How often the offsets are told to Kafka, for lag tools. */
-const offsetReportMs = 2_000;
+/** How often the offsets are told to Kafka, for lag tools, and the lag to the readers. */
+const reportMs = 2_000;
 /** What the last flush of a drain may take. */
 const flushPatienceMs = 5_000;
 /** Pause before a lost partition is acquired again. */
@@ -51,7 +52,7 @@ export class SpeedLayer {
   #generation = 0;
   #assigned = new Set<number>();
   #ticker: NodeJS.Timeout | null = null;
-  #offsetsReportedAtMs = 0;
+  #reportedAtMs = 0;
   #stopped = false;
 
   private constructor(options: SpeedLayerOptions, admin: Admin, producer: Producer) {
@@ -118,7 +119,7 @@ export class SpeedLayer {
     const owned = [...this.#partitions.values()];
     const flushed = Promise.all(owned.map((partition) => partition.flush().catch(() => undefined)));
     await Promise.race([
-      flushed.then(() => this.#reportOffsets()),
+      flushed.then(() => this.#reportOffsets()).catch(() => undefined),
       sleep(flushPatienceMs, undefined, { ref: false }),
     ]);
     await this.#consumer.disconnect();
@@ -160,27 +161,50 @@ export class SpeedLayer {
       !this.#stopped && payload.isRunning() && !payload.isStale() && generation === this.#generation;
     if (!wanted()) return;
     try {
-      await owned.take(toRecords(batch.partition, batch.messages), wanted);
-      if (wanted()) payload.resolveOffset(last.offset);
+      const taken = await owned.take(toRecords(batch.partition, batch.messages), wanted);
+      const reached = batch.messages[taken - 1];
+      if (wanted() && reached !== undefined) payload.resolveOffset(reached.offset);
+      // Redis is slow: this partition waits until there is room again, the others go on.
+      if (wanted() && taken < batch.messages.length) this.#waitForRoom(owned, payload.pause());
     } catch (error) {
       this.#handle(batch.partition, owned, error);
     }
     await payload.heartbeat();
   }
 
-  /** Between batches: commits what waits, and tells Kafka the offsets. */
+  #waitForRoom(owned: Partition, resume: () => void): void {
+    const { partition } = owned;
+    this.#options.log({ partition }, 'partition paused: Redis is slow');
+    owned.flush().then(
+      () => {
+        if (this.#partitions.get(partition) === owned) resume();
+      },
+      (error: unknown) => this.#handle(partition, owned, error),
+    );
+  }
+
+  /** Between batches: commits what waits, and tells Kafka and the readers how far it is. */
   async #tick(): Promise<void> {
     for (const [partition, owned] of this.#partitions) {
       try {
-        await owned.flushIfDue();
+        owned.flushIfDue();
       } catch (error) {
         this.#handle(partition, owned, error);
       }
     }
     const nowMs = performance.now();
-    if (nowMs - this.#offsetsReportedAtMs < offsetReportMs) return;
-    this.#offsetsReportedAtMs = nowMs;
-    await this.#reportOffsets();
+    if (nowMs - this.#reportedAtMs < reportMs) return;
+    this.#reportedAtMs = nowMs;
+    // Only for lag tools and labels: a failure here costs nothing but their freshness.
+    await Promise.allSettled([this.#reportOffsets(), this.#reportLag()]);
+  }
+
+  async #reportLag(): Promise<void> {
+    const ends = await readOffsets(this.#admin, this.#options.pipeline.topic);
+    const owned = [...this.#partitions.values()];
+    await Promise.all(
+      owned.map((one) => one.report(ends.find(({ partition }) => partition === one.partition)?.end ?? 0)),
+    );
   }
 
   #handle(partition: number, owned: Partition, error: unknown): void {
@@ -201,13 +225,12 @@ export class SpeedLayer {
 
   async #reportOffsets(): Promise<void> {
     const { topic } = this.#options.pipeline;
-    const offsets = [...this.#partitions.values()].map(({ partition, nextOffset }) => ({
+    const offsets = [...this.#partitions.values()].map(({ partition, committedOffset }) => ({
       topic,
       partition,
-      offset: String(nextOffset),
+      offset: String(committedOffset),
     }));
-    // Only for lag tools: a failure here costs nothing but their freshness.
-    if (offsets.length > 0) await this.#consumer.commitOffsets(offsets).catch(() => undefined);
+    if (offsets.length > 0) await this.#consumer.commitOffsets(offsets);
   }
 
   #fatal(error: unknown): void {

@@ -1,9 +1,10 @@
 /**
  * One owned partition: folds what the consumer brings and commits it to Redis. Guarantee: at most one commit is in flight;
- * what waits in memory is bounded (`take` does not return while too much of it waits); whatever goes wrong, the state in
- * Redis is the truth and the owner begins again from there.
+ * what waits in memory is bounded (`take` stops where too much of it waits for a slow Redis); whatever goes wrong, the state
+ * in Redis is the truth and the owner begins again from there.
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { OffsetRange, ReadPosition } from '../clients/kafka.ts';
 import type { Decoder } from '../domain/decode.ts';
 import type { LogRecord } from '../domain/event.ts';
@@ -15,7 +16,9 @@ import type { SideOutputSender } from './side-outputs.ts';
 import type { StateStore } from './state-store.ts';
 
 /** Operations of one commit script, which blocks Redis while it runs (about a millisecond for a thousand). */
-const operationsMax = 20_000;
+const operationsMax = 8_000;
+/** What `take` waits for a commit in flight before it gives up and lets the partition be paused. */
+const roomPatienceMs = 250;
 /** Dead letters and late records held for the next commit. */
 const sideOutputMaxBytes = 4 << 20;
 /** Records folded between two looks at the clock and at the bounds. */
@@ -45,12 +48,17 @@ export class Partition {
   #inFlight: Promise<void> | null = null;
   #failure: Error | null = null;
   #flushedAtMs: number;
+  /** Where the last commit ended. */
+  #committedOffset = 0;
+  /** When records were taken last (or the partition acquired); of the injected clock. */
+  #takenAtMs: number;
 
   private constructor(partition: number, deps: PartitionDeps, fold: PartitionFold) {
     this.partition = partition;
     this.#deps = deps;
     this.#fold = fold;
     this.#flushedAtMs = deps.nowMs();
+    this.#takenAtMs = deps.nowMs();
   }
 
   /**
@@ -69,6 +77,7 @@ export class Partition {
       position.logTimeMs === noEventTime ? null : await deps.offsetAtTime(partition, horizonStartMs);
     const rewoundTo = Math.min(Math.max(rewind ?? position.nextOffset, log.start), position.nextOffset);
     acquired.#fold = new PartitionFold(pipeline, deps.decode, position, rewoundTo);
+    acquired.#committedOffset = position.nextOffset;
     return acquired;
   }
 
@@ -77,24 +86,61 @@ export class Partition {
     return this.#fold.nextOffset;
   }
 
-  /** Folds records (in offset order) and commits when it is time. @throws OwnershipLost, ReckonError */
-  async take(records: readonly LogRecord[], stillWanted: () => boolean): Promise<void> {
-    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated or recreated log.
-    if (records[0]?.offset !== this.nextOffset) await this.#deps.requireOffset(this.partition, this.#fold);
-    for (let i = 0; i < records.length; i++) {
-      this.#fold.take(records[i] as LogRecord);
-      const crowded =
-        this.#fold.operations >= operationsMax || this.#fold.sideOutputBytes >= sideOutputMaxBytes;
-      if (crowded) await this.flush();
-      if (i % recordsPerTurn !== recordsPerTurn - 1) continue;
-      await this.flushIfDue();
-      if (!stillWanted()) return;
-    }
-    await this.flushIfDue();
+  /** Where the committed state ends. */
+  get committedOffset(): number {
+    return this.#committedOffset;
   }
 
-  /** Commits when `flushMs` have passed since the last commit and none is in flight. */
-  async flushIfDue(): Promise<void> {
+  /** When records were taken last, by the injected clock. */
+  get takenAtMs(): number {
+    return this.#takenAtMs;
+  }
+
+  /**
+   * Folds records (in offset order) and commits when it is time.
+   * @returns how many were taken: fewer than there are where Redis is too slow, or where they are not wanted any more
+   * @throws OwnershipLost, ReckonError
+   */
+  async take(records: readonly LogRecord[], stillWanted: () => boolean): Promise<number> {
+    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated or recreated log.
+    if (records[0]?.offset !== this.nextOffset) await this.#deps.requireOffset(this.partition, this.#fold);
+    this.#takenAtMs = this.#deps.nowMs();
+    for (let i = 0; i < records.length; i++) {
+      this.#fold.take(records[i] as LogRecord);
+      if (this.#isCrowded && !(await this.#makeRoom())) return i + 1;
+      if (i % recordsPerTurn !== recordsPerTurn - 1) continue;
+      this.flushIfDue();
+      if (!stillWanted()) return i + 1;
+    }
+    this.flushIfDue();
+    return records.length;
+  }
+
+  get #isCrowded(): boolean {
+    return this.#fold.operations >= operationsMax || this.#fold.sideOutputBytes >= sideOutputMaxBytes;
+  }
+
+  /** Begins a commit of what waits, after the one in flight. @returns false where that one takes too long */
+  async #makeRoom(): Promise<boolean> {
+    if (this.#inFlight !== null)
+      await Promise.race([this.#inFlight, sleep(roomPatienceMs, undefined, { ref: false })]);
+    this.#throwFailure();
+    if (this.#inFlight !== null) return false;
+    this.#begin();
+    return true;
+  }
+
+  /** Tells readers how far the partition is. @param logEnd the next offset of the log, read just now */
+  async report(logEnd: number): Promise<void> {
+    const lag = Math.max(0, logEnd - this.#committedOffset);
+    const idleForMs = this.#deps.nowMs() - this.#takenAtMs;
+    const seenAtMs = Date.now();
+    const idleSinceMs = lag === 0 ? Math.round(seenAtMs - idleForMs) : null;
+    await this.#deps.store.report(this.partition, this.#owner, { lag, idleSinceMs, seenAtMs });
+  }
+
+  /** Begins a commit when `flushMs` have passed since the last one began and none is in flight. @throws its failure */
+  flushIfDue(): void {
     this.#throwFailure();
     if (this.#inFlight !== null || !this.#fold.dirty) return;
     if (this.#deps.nowMs() - this.#flushedAtMs < this.#deps.flushMs) return;
@@ -128,6 +174,7 @@ export class Partition {
     // 2. Windows, counters and offset, all or nothing.
     const outcome = await store.commit(this.partition, this.#owner, changes);
     if (outcome.kind !== 'committed') throw new OwnershipLost(outcome.kind);
+    this.#committedOffset = changes.to.nextOffset;
   }
 
   #throwFailure(): void {

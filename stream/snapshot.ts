@@ -61,7 +61,7 @@ export async function snapshotSpeed(
     for (const pane of snapshot.open) await cells.add(partition, pane);
     for (let first = 0; first < snapshot.closed.length; first += panesPerRead) {
       const members = snapshot.closed.slice(first, first + panesPerRead);
-      for (const pane of await deps.store.readPanes(partition, members)) await cells.add(partition, pane);
+      for (const pane of await deps.store.panes.read(partition, members)) await cells.add(partition, pane);
     }
   }
   const path = join(deps.folder, `${runId}.parquet`);

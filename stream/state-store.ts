@@ -5,15 +5,16 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { defineScript } from '../clients/redis.ts';
-import type { ChainableCommander, Redis, Script } from '../clients/redis.ts';
+import type { Redis, Script } from '../clients/redis.ts';
 import { ReckonError } from '../domain/errors.ts';
 import { countingRules } from '../domain/pipeline.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { noEventTime } from '../domain/watermark.ts';
 import type { Changes, Position } from './fold.ts';
-import { metaKey, paneIndexKey, paneKey, paneMember, sketchKey, sketchPrefix } from './keys.ts';
-import { fromSketchReply, isSketchField, toPaneCells } from './pane-cells.ts';
+import { metaKey, paneIndexKey, paneKey, paneMember, sketchPrefix } from './keys.ts';
+import { fromSketchReply, toPaneCells } from './pane-cells.ts';
 import type { PaneCells } from './pane-cells.ts';
+import { PaneReader } from './pane-reader.ts';
 
 /** What a commit came to. Anything but `committed` means: drop what is in memory and acquire again. */
 export type CommitOutcome =
@@ -29,6 +30,17 @@ export interface PartitionState {
   /** First offset that this state ever took. */
   readonly baseOffset: number;
   readonly counters: ReadonlyMap<string, bigint>;
+  /** Null until an owner has looked. */
+  readonly report: OwnerReport | null;
+}
+
+/** How far the owner of a partition was behind the log when it looked; clocks are the owner's, in epoch ms. */
+export interface OwnerReport {
+  /** Records of the log that were not committed yet. */
+  readonly lag: number;
+  /** Since when there was nothing to take; null while there was. */
+  readonly idleSinceMs: number | null;
+  readonly seenAtMs: number;
 }
 
 /** State of one partition at one moment. */
@@ -44,20 +56,25 @@ export interface PartitionSnapshot {
 const lua = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8');
 
 export class StateStore {
+  /** The panes of every partition. */
+  readonly panes: PaneReader;
   readonly #redis: Redis;
   readonly #pipeline: Pipeline;
   readonly #fingerprint: string;
   readonly #acquire: Script;
   readonly #commit: Script;
   readonly #snapshot: Script;
+  readonly #report: Script;
 
   constructor(redis: Redis, pipeline: Pipeline) {
     this.#redis = redis;
     this.#pipeline = pipeline;
+    this.panes = new PaneReader(redis, pipeline.name);
     this.#fingerprint = createHash('sha256').update(countingRules(pipeline)).digest('hex').slice(0, 32);
     this.#acquire = defineScript(redis, 'reckonAcquire', lua('acquire'));
     this.#commit = defineScript(redis, 'reckonCommit', lua('commit'));
     this.#snapshot = defineScript(redis, 'reckonSnapshot', lua('snapshot'), 'bytes');
+    this.#report = defineScript(redis, 'reckonReport', lua('report'));
   }
 
   /**
@@ -129,6 +146,11 @@ export class StateStore {
     }
   }
 
+  /** Tells readers how far the owner is; ignored when the partition has another owner by now. */
+  async report(partition: number, owner: string, { lag, idleSinceMs, seenAtMs }: OwnerReport): Promise<void> {
+    await this.#report([metaKey(this.#pipeline.name, partition)], [owner, lag, idleSinceMs ?? '', seenAtMs]);
+  }
+
   /** @returns the state, or null when the partition has none. */
   async read(partition: number): Promise<PartitionState | null> {
     const meta = await this.#redis.hgetall(metaKey(this.#pipeline.name, partition));
@@ -160,64 +182,13 @@ export class StateStore {
       ),
     };
   }
-
-  /** The cells of panes (of one partition), in the order asked for; those of a pane that is not there are empty. */
-  async readPanes(partition: number, members: readonly string[]): Promise<PaneCells[]> {
-    const { name } = this.#pipeline;
-    const panes = await this.#pipelined(members, (batch, member) =>
-      batch.hgetall(paneKey(name, partition, member)),
-    );
-    const sketched = members.flatMap((member, i) =>
-      Object.keys(panes[i] as object)
-        .filter(isSketchField)
-        .map((field) => sketchKey(name, partition, member, field)),
-    );
-    const sketches = new Map(await this.#readSketches(sketched));
-    return members.map((member, i) =>
-      toPaneCells(
-        member,
-        panes[i] as Record<string, string>,
-        (field) => sketches.get(sketchKey(name, partition, member, field)) ?? null,
-      ),
-    );
-  }
-
-  async #readSketches(keys: readonly string[]): Promise<[string, Uint8Array | null][]> {
-    if (keys.length === 0) return [];
-    const types = await this.#pipelined(keys, (batch, key) => batch.type(key));
-    const replies = await this.#pipelined(keys, (batch, key, i) =>
-      types[i] === 'hash' ? batch.hgetallBuffer(key) : batch.getBuffer(key),
-    );
-    return keys.map((key, i) => [key, fromSketchReply(replies[i])]);
-  }
-
-  /** Sends one command for each key (all of one partition) in one round trip. @throws the first error */
-  async #pipelined(
-    keys: readonly string[],
-    send: (batch: ChainableCommander, key: string, i: number) => unknown,
-  ): Promise<unknown[]> {
-    const batch = this.#redis.pipeline();
-    for (const [i, key] of keys.entries()) send(batch, key, i);
-    const replies = (await batch.exec()) ?? [];
-    return replies.map(([error, reply]) => {
-      if (error !== null) throw error;
-      return reply;
-    });
-  }
-
-  /** How many panes a partition holds. */
-  async countPanes(partition: number): Promise<{ open: number; all: number }> {
-    const { name, outOfOrderMs, allowedLatenessMs } = this.#pipeline;
-    const state = await this.read(partition);
-    const all = await this.#redis.zcard(paneIndexKey(name, partition));
-    if (state === null || state.position.maxEventTimeMs === noEventTime) return { open: 0, all };
-    const closedUpTo = state.position.maxEventTimeMs - outOfOrderMs - allowedLatenessMs;
-    return { open: await this.#redis.zcount(paneIndexKey(name, partition), `(${closedUpTo}`, '+inf'), all };
-  }
 }
 
 /** Meta fields that are not counters. */
-const positionFields = new Set(['owner', 'epoch', 'definition', 'offset', 'base', 'maxEventTime', 'logTime']);
+const notCounters = new Set([
+  ...['owner', 'epoch', 'definition', 'offset', 'base', 'maxEventTime', 'logTime'],
+  ...['lag', 'idleSince', 'seenAt'],
+]);
 
 function parseMeta(flat: readonly string[]): PartitionState {
   const meta = toRecord(flat);
@@ -230,9 +201,17 @@ function parseMeta(flat: readonly string[]): PartitionState {
     baseOffset: Number(meta['base']),
     counters: new Map(
       Object.entries(meta)
-        .filter(([field]) => !positionFields.has(field))
+        .filter(([field]) => !notCounters.has(field))
         .map(([field, value]) => [field, BigInt(value)]),
     ),
+    report:
+      meta['seenAt'] === undefined
+        ? null
+        : {
+            lag: Number(meta['lag']),
+            idleSinceMs: meta['idleSince'] ? Number(meta['idleSince']) : null,
+            seenAtMs: Number(meta['seenAt']),
+          },
   };
 }
 

@@ -215,7 +215,7 @@ describe('a sketch', () => {
     }
   };
   const texts = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `shop ${from + i}`);
-  const sketch = async () => (await store.readPanes(0, ['values|0|13000']))[0]?.sketches[field] ?? null;
+  const sketch = async () => (await store.panes.read(0, ['values|0|13000']))[0]?.sketches[field] ?? null;
 
   it('is the same however the values are cut into commits, and small until it is large', async () => {
     await add(texts(0, 50), texts(30, 90));
@@ -258,7 +258,7 @@ it('takes 20,000 windows of one cell, and 20,000 cells of one window, in one com
   const event = (values: readonly (string | null)[]) => ({ id: 'x', timeMs: 1, values });
   const inWindows = many((deltas, i) => deltas.add(byShop, i * 5_000, (i + 1) * 5_000, event(nulls)));
   expect(await store.commit(0, 'me', inWindows)).toEqual({ kind: 'committed' });
-  expect(await store.countPanes(0)).toMatchObject({ all: 20_000 });
+  expect(await store.panes.count(0, 0)).toMatchObject({ all: 20_000 });
   await server.redis.flushall();
   await store.acquire(0, 'me', 0);
   const inOne = many((deltas, i) =>

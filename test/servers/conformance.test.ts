@@ -89,7 +89,7 @@ async function fill(logs: readonly (readonly Entry[])[], commitEvery: number) {
 
 /** What Redis holds of a partition. */
 async function redisPanes(store: StateStore, partition: number): Promise<PaneCells[]> {
-  return store.readPanes(
+  return store.panes.read(
     partition,
     await server.redis.zrange(paneIndexKey(pipeline.name, partition), 0, '-1'),
   );

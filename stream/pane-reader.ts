@@ -1,0 +1,128 @@
+/**
+ * Reads panes from Redis. Guarantee: each pane is read at one moment, between two commits; a sketch may be one commit ahead of
+ * the rest of its pane.
+ */
+import type { ChainableCommander, Redis } from '../clients/redis.ts';
+import { paneIndexKey, paneKey, revisionField, sketchKey } from './keys.ts';
+import { fromSketchReply, isSketchField, toPaneCells } from './pane-cells.ts';
+import type { PaneCells } from './pane-cells.ts';
+
+/** A pane by its name in the index; the revision rises with every commit that changes it. */
+export interface PaneRevision {
+  readonly member: string;
+  readonly revision: number;
+}
+
+export class PaneReader {
+  readonly #redis: Redis;
+  readonly #pipeline: string;
+
+  constructor(redis: Redis, pipeline: string) {
+    this.#redis = redis;
+    this.#pipeline = pipeline;
+  }
+
+  /** The panes of one partition that end in (fromMs, toMs], with their revisions; ±Infinity where it is open. */
+  async list(
+    partition: number,
+    fromMs: number,
+    toMs: number,
+    isWanted: (member: string) => boolean,
+  ): Promise<PaneRevision[]> {
+    const found = await this.#redis.zrangebyscore(
+      paneIndexKey(this.#pipeline, partition),
+      `(${bound(fromMs)}`,
+      bound(toMs),
+    );
+    const members = found.filter(isWanted);
+    const revisions = await this.#pipelined(members, (batch, member) =>
+      batch.hget(paneKey(this.#pipeline, partition, member), revisionField),
+    );
+    return members.map((member, i) => ({ member, revision: Number(revisions[i] ?? 0) }));
+  }
+
+  /**
+   * The cells of panes (of one partition), in the order asked for; those of a pane that is not there are empty.
+   * @param fields only these, none of them a sketch; all where it is null
+   */
+  async read(
+    partition: number,
+    members: readonly string[],
+    fields: readonly string[] | null = null,
+  ): Promise<PaneCells[]> {
+    if (fields !== null) return this.#readFields(partition, members, fields);
+    const panes = await this.#pipelined(members, (batch, member) =>
+      batch.hgetall(paneKey(this.#pipeline, partition, member)),
+    );
+    const sketched = members.flatMap((member, i) =>
+      Object.keys(panes[i] as object)
+        .filter(isSketchField)
+        .map((field) => sketchKey(this.#pipeline, partition, member, field)),
+    );
+    const sketches = new Map(await this.#readSketches(sketched));
+    return members.map((member, i) =>
+      toPaneCells(
+        member,
+        panes[i] as Record<string, string>,
+        (field) => sketches.get(sketchKey(this.#pipeline, partition, member, field)) ?? null,
+      ),
+    );
+  }
+
+  async #readFields(
+    partition: number,
+    members: readonly string[],
+    fields: readonly string[],
+  ): Promise<PaneCells[]> {
+    const asked = [revisionField, ...fields];
+    const replies = await this.#pipelined(members, (batch, member) =>
+      batch.hmget(paneKey(this.#pipeline, partition, member), ...asked),
+    );
+    return members.map((member, i) => {
+      const values = replies[i] as (string | null)[];
+      const held = asked.flatMap((field, at) =>
+        typeof values[at] === 'string' ? [[field, values[at]] as const] : [],
+      );
+      return toPaneCells(member, Object.fromEntries(held), () => null);
+    });
+  }
+
+  async #readSketches(keys: readonly string[]): Promise<[string, Uint8Array | null][]> {
+    if (keys.length === 0) return [];
+    const types = await this.#pipelined(keys, (batch, key) => batch.type(key));
+    const replies = await this.#pipelined(keys, (batch, key, i) =>
+      types[i] === 'hash' ? batch.hgetallBuffer(key) : batch.getBuffer(key),
+    );
+    return keys.map((key, i) => [key, fromSketchReply(replies[i])]);
+  }
+
+  /** Sends one command for each key (all of one partition) in one round trip. @throws the first error */
+  async #pipelined(
+    keys: readonly string[],
+    send: (batch: ChainableCommander, key: string, i: number) => unknown,
+  ): Promise<unknown[]> {
+    const batch = this.#redis.pipeline();
+    for (const [i, key] of keys.entries()) send(batch, key, i);
+    const replies = (await batch.exec()) ?? [];
+    return replies.map(([error, reply]) => {
+      if (error !== null) throw error;
+      return reply;
+    });
+  }
+
+  /** How many panes a partition holds, and how many of them end after `closedUpToMs`. */
+  async count(partition: number, closedUpToMs: number): Promise<{ open: number; all: number }> {
+    const key = paneIndexKey(this.#pipeline, partition);
+    const [all, open] = await Promise.all([
+      this.#redis.zcard(key),
+      this.#redis.zcount(key, `(${bound(closedUpToMs)}`, '+inf'),
+    ]);
+    return { open, all };
+  }
+}
+
+/** ±Infinity as Redis writes it. */
+function bound(ms: number): string {
+  if (Number.isFinite(ms)) return String(ms);
+  return ms < 0 ? '-inf' : '+inf';
+}
