@@ -37,9 +37,11 @@ await runMain(async () => {
         return { archiver, database };
       }),
     );
-    return async () => {
-      await Promise.all(archivers.map(({ archiver }) => archiver.stop()));
-      for (const { database } of archivers) database.close();
+    return {
+      drain: async () => {
+        await Promise.all(archivers.map(({ archiver }) => archiver.stop()));
+        for (const { database } of archivers) database.close();
+      },
     };
   });
 });

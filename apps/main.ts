@@ -76,7 +76,7 @@ export function shutdownRequested(): Promise<string> {
 }
 
 /** Tells the parent (`npm start`), where there is one, that the process serves now. */
-export function announceReady(details: Readonly<Record<string, string>> = {}): void {
+function announceReady(details: Readonly<Record<string, string>>): void {
   process.send?.({ type: 'ready', ...details });
 }
 
@@ -86,25 +86,33 @@ export function printJson(result: Record<string, unknown>): void {
 }
 
 /** What a drain may take before the process ends without it. */
-const drainMaxMs = 20_000;
+export const drainMaxMs = 20_000;
+
+/** A process at work. */
+export interface Working {
+  /** Ends the work in order. */
+  readonly drain: () => Promise<void>;
+  /** What the parent and the log are told once it is ready. */
+  readonly ready?: Readonly<Record<string, string>>;
+}
 
 /**
  * Runs a long-lived process: starts it, waits for SIGTERM (or for `onFatal`, whose error ends the process), drains it.
- * @param start begins the work and returns how to drain it
+ * @param start begins the work
  */
 export async function runUntilShutdown(
   logger: Logger,
   name: string,
-  start: (onFatal: (error: unknown) => void) => Promise<() => Promise<void>>,
+  start: (onFatal: (error: unknown) => void) => Promise<Working>,
 ): Promise<void> {
   const stop = shutdownRequested();
   let reportFatal: (error: unknown) => void = () => undefined;
   const fatal = new Promise<never>((_, reject) => (reportFatal = reject));
   // A failure before anyone waits for it must not look like a bug.
   fatal.catch(() => undefined);
-  const drain = await start(reportFatal);
-  logger.info(`${name} ready`);
-  announceReady();
+  const { drain, ready = {} } = await start(reportFatal);
+  logger.info(ready, `${name} ready`);
+  announceReady(ready);
   const reason = await Promise.race([stop, fatal]);
   logger.info({ reason }, 'draining');
   const drained = await Promise.race([drain().then(() => true), sleep(drainMaxMs, false, { ref: false })]);

@@ -8,7 +8,7 @@ import { createReportStore } from '../batch/report-store.ts';
 import { ReckonError } from '../domain/errors.ts';
 import { createApi } from '../serving/api.ts';
 import { readConfig } from './config.ts';
-import { announceReady, createLogger, printJson, readOptions, runMain, shutdownRequested } from './main.ts';
+import { createLogger, printJson, readOptions, runMain, runUntilShutdown } from './main.ts';
 import { loadPipelines } from './pipelines.ts';
 import { createServeDeps } from './serve-deps.ts';
 
@@ -42,9 +42,8 @@ async function main(): Promise<void> {
   const config = readConfig();
   const pipelines = await loadPipelines(config.pipelineFiles);
   const logger = createLogger('serve', config.logLevel);
-  const stop = shutdownRequested();
-  const deps = await createServeDeps(config, pipelines);
-  try {
+  await runUntilShutdown(logger, 'serve', async () => {
+    const deps = await createServeDeps(config, pipelines);
     const api = createApi({
       pipelines: pipelines.map(({ name }) => name),
       reports: createReportStore(config.reportsDir),
@@ -53,15 +52,16 @@ async function main(): Promise<void> {
       onError: (error) => logger.error({ err: error }, 'request failed'),
     });
     const url = await listen(api, config.apiHost, config.apiPort);
-    logger.info({ url }, 'serve ready');
-    announceReady({ url });
     if (values['json'] === true) printJson({ url });
     else process.stdout.write(`Reckon's page and API: ${url}\n`);
-    logger.info({ reason: await stop }, 'serve draining');
-    await api.close();
-  } finally {
-    await deps.close();
-  }
+    return {
+      ready: { url },
+      drain: async () => {
+        await api.close();
+        await deps.close();
+      },
+    };
+  });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) void runMain(main);

@@ -27,9 +27,11 @@ await runMain(async () => {
         }),
       ),
     );
-    return async () => {
-      await Promise.all(layers.map((layer) => layer.stop()));
-      redis.disconnect();
+    return {
+      drain: async () => {
+        await Promise.all(layers.map((layer) => layer.stop()));
+        redis.disconnect();
+      },
     };
   });
 });

@@ -12,7 +12,7 @@ import { ensureSearchAttributes, temporalUnreachable, withTemporal } from '../cl
 import type { TemporalSettings } from '../clients/temporal.ts';
 import { searchAttributes } from '../domain/progress.ts';
 import { readConfig } from './config.ts';
-import { announceReady, createLogger, readOptions, runMain, shutdownRequested } from './main.ts';
+import { createLogger, drainMaxMs, readOptions, runMain, runUntilShutdown } from './main.ts';
 import type { Logger } from './main.ts';
 import { loadPipelines } from './pipelines.ts';
 import { createWorkerDeps } from './worker-deps.ts';
@@ -21,8 +21,8 @@ const usage = 'npm run worker';
 
 /** What running activities get to finish on their own before they are cancelled, and handed on. */
 const shutdownGraceMs = 5_000;
-/** What a shutdown may take in all; an activity that ignores its cancellation does not hold the process up. */
-const shutdownForceMs = 20_000;
+/** What a shutdown may take; an activity that ignores its cancellation does not hold up the rest of the drain. */
+const shutdownForceMs = drainMaxMs - 5_000;
 /** How soon an activity hears that it was cancelled: the SDK sends heartbeats no more often than this. */
 const heartbeatThrottleMs = 1_000;
 
@@ -102,27 +102,22 @@ async function main(): Promise<void> {
   const pipelines = await loadPipelines(config.pipelineFiles);
   const logger = createLogger('worker', config.logLevel);
   installRuntime(logger);
-  const stop = shutdownRequested();
-  const deps = await createWorkerDeps(config, pipelines);
-  try {
+  await runUntilShutdown(logger, 'worker', async (onFatal) => {
+    const deps = await createWorkerDeps(config, pipelines);
     const worker = await createWorker(config, deps);
-    try {
-      const running = worker.run();
-      const { temporalAddress, temporalTaskQueue } = config;
-      const names = pipelines.map(({ name }) => name);
-      logger.info({ temporalAddress, temporalTaskQueue, pipelines: names }, 'worker ready');
-      announceReady();
-      const reason = await Promise.race([stop, running]);
-      if (reason !== undefined) logger.info({ reason }, 'worker draining');
-      worker.shutdown();
-      await running;
-    } finally {
-      await worker.close();
-    }
-  } finally {
-    await deps.close();
-  }
-  logger.info('worker ended');
+    const running = worker.run();
+    running.catch(onFatal);
+    const { temporalAddress, temporalTaskQueue } = config;
+    return {
+      ready: { temporalAddress, temporalTaskQueue, pipelines: pipelines.map(({ name }) => name).join(',') },
+      drain: async () => {
+        worker.shutdown();
+        await running;
+        await worker.close();
+        await deps.close();
+      },
+    };
+  });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) void runMain(main);
