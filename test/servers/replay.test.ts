@@ -6,10 +6,10 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connectAdmin, createConsumer, readOffsets } from '../../clients/kafka.ts';
-import type { KafkaMessage } from '../../clients/kafka.ts';
+import { connectAdmin, readOffsets } from '../../clients/kafka.ts';
 import { startStack, stopStack } from '../../scripts/stack/stack.ts';
 import { eventually } from '../support/eventually.ts';
+import { readTopic } from '../support/independent.ts';
 
 const root = join(__dirname, '..', '..');
 const sample = join(root, 'node_modules', 'vega-datasets', 'data', 'flights-20k.json');
@@ -71,34 +71,6 @@ async function countTopic(topic: string): Promise<number> {
   }
 }
 
-/** All records of a topic, by partition, in offset order. */
-async function readTopic(topic: string): Promise<Map<number, KafkaMessage[]>> {
-  const expected = await countTopic(topic);
-  const partitions = new Map<number, KafkaMessage[]>();
-  let count = 0;
-  const consumer = createConsumer(brokers, 'test', `read-${topic}-${expected}`);
-  await consumer.connect();
-  try {
-    await consumer.subscribe({ topic, fromBeginning: true });
-    await new Promise<void>((resolve, reject) => {
-      consumer
-        .run({
-          eachBatch: async ({ batch }) => {
-            const messages = partitions.get(batch.partition) ?? [];
-            messages.push(...batch.messages);
-            partitions.set(batch.partition, messages);
-            count += batch.messages.length;
-            if (count >= expected) resolve();
-          },
-        })
-        .catch(reject);
-    });
-  } finally {
-    await consumer.disconnect();
-  }
-  return partitions;
-}
-
 interface Flight {
   readonly id?: string;
   readonly date?: string;
@@ -127,11 +99,12 @@ it('brings the 20,000-row sample into the topic; a second replay brings the same
       recordsPerSecond: expect.any(Number) as number,
     });
   }
-  const partitions = await readTopic('flights-twice');
+  const read = await readTopic(brokers, 'flights-twice');
   const rows = JSON.parse(readFileSync(sample, 'utf8')) as Flight[];
   const ids = new Set<string>();
   let records = 0;
-  for (const messages of partitions.values()) {
+  for (const partition of new Set(read.map((message) => message.partition))) {
+    const messages = read.filter((message) => message.partition === partition);
     const flights = messages.map(({ value }) => JSON.parse(String(value)) as Flight);
     const half = flights.length / 2;
     expect(flights.slice(half)).toEqual(flights.slice(0, half));
@@ -160,9 +133,7 @@ it('sends malformed lines as they are, for the pipeline to reject', async () => 
   expect(stdout).toMatch(
     /^5 rows of bad\.ndjson sent to the topic bad-lines in [\d.]+ s \(\d+ records\/s\)\n$/,
   );
-  const values = [...(await readTopic('bad-lines')).values()]
-    .flat()
-    .map(({ value }) => value?.toString('latin1'));
+  const values = (await readTopic(brokers, 'bad-lines')).map(({ value }) => value?.toString('latin1'));
   const sent =
     '{"id":"own","origin":"A","destination":"B","delay":1,"distance":2,"time":"2001-01-14T21:55Z"}';
   expect(values.sort()).toEqual([sent, '{"broken', '5', large, notUtf8.toString('latin1')].sort());
