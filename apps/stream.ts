@@ -1,5 +1,10 @@
 /** `npm run stream`: the speed layer of every configured pipeline, until SIGTERM. */
+import { join } from 'node:path';
+import { ArchiveTable } from '../batch/archive-table.ts';
+import { LakeHistory } from '../batch/history.ts';
+import { DuckDb } from '../clients/duckdb.ts';
 import { prepareTopics } from '../clients/kafka-topics.ts';
+import { LocalObjectStore } from '../clients/object-store.ts';
 import { connectRedis } from '../clients/redis.ts';
 import { SpeedLayer } from '../stream/consumer.ts';
 import { readConfig } from './config.ts';
@@ -13,6 +18,7 @@ await runMain(async () => {
   const pipelines = await loadPipelines(config.pipelineFiles);
   await prepareTopics(config.kafkaBrokers, 'reckon-stream', pipelines);
   const redis = await connectRedis(config.redisUrl);
+  const lake = new LocalObjectStore(config.lakeUrl);
 
   await runUntilShutdown(logger, 'stream', async (onFatal) => {
     const layers = await Promise.all(
@@ -22,6 +28,9 @@ await runMain(async () => {
           redis,
           pipeline,
           flushMs: config.flushMs,
+          history: new LakeHistory(new ArchiveTable(lake, pipeline), pipeline, () =>
+            DuckDb.open({ memoryLimit: '512MB', threads: 1, tempDirectory: join(config.home, 'tmp') }),
+          ),
           log: (event, message) => logger.info({ pipeline: pipeline.name, ...event }, message),
           onFatal,
         }),

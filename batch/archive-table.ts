@@ -84,6 +84,19 @@ export class ArchiveTable {
       .map((path) => ({ path, location: this.#store.location(`${this.table.root}/${path}`) }));
   }
 
+  /** The data files of one partition with the offsets that they hold, by first offset. */
+  async filesOf(partition: number): Promise<{ location: string; firstOffset: number; lastOffset: number }[]> {
+    const snapshot = await this.table.refresh();
+    return [...snapshot.files.values()]
+      .filter(({ path }) => path.startsWith(`p${partition}/`))
+      .map(({ path, stats }) => ({
+        location: this.#store.location(`${this.table.root}/${path}`),
+        firstOffset: offsetBound(stats, 'minValues'),
+        lastOffset: offsetBound(stats, 'maxValues'),
+      }))
+      .sort((a, b) => a.firstOffset - b.firstOffset);
+  }
+
   /**
    * Writes ranges of several partitions as one version.
    * @returns false when another archiver has moved one of the partitions on (nothing is committed then; the files
@@ -140,4 +153,10 @@ export class ArchiveTable {
 function newestTimestampMs(stats: string | undefined): number {
   const { maxValues } = JSON.parse(stats ?? '{}') as { maxValues?: { _timestamp?: string } };
   return maxValues?._timestamp === undefined ? Number.NEGATIVE_INFINITY : Date.parse(maxValues._timestamp);
+}
+
+/** A bound of the offsets in a file's statistics, which every file of Reckon has. */
+function offsetBound(stats: string | undefined, side: 'minValues' | 'maxValues'): number {
+  const bounds = JSON.parse(stats ?? '{}') as Record<string, { _offset?: number } | undefined>;
+  return bounds[side]?._offset ?? Number.NaN;
 }

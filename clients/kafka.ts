@@ -4,11 +4,18 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Kafka, logLevel, Partitioners } from 'kafkajs';
+import kafkajs, { Kafka, logLevel, Partitioners } from 'kafkajs';
 import type { Admin, Consumer, EachBatchPayload, KafkaMessage, Producer } from 'kafkajs';
 import { ReckonError } from '../domain/errors.ts';
+import { codecs } from './kafka-codecs.ts';
 
 export type { Admin, Consumer, EachBatchPayload, KafkaMessage, Producer };
+
+// Its objects cannot be imported by name from ESM; the table of the codecs is one for all of its clients.
+const { CompressionCodecs, CompressionTypes } = kafkajs;
+CompressionCodecs[CompressionTypes.Snappy] = () => codecs.snappy;
+CompressionCodecs[CompressionTypes.LZ4] = () => codecs.lz4;
+CompressionCodecs[CompressionTypes.ZSTD] = () => codecs.zstd;
 
 /** The first and the next offset of a partition. */
 export interface OffsetRange {
@@ -161,6 +168,23 @@ export async function readOffsetsAtTime(
   );
 }
 
+/** @returns by partition, what a group has committed; absent where it has not. */
+export async function readGroupOffsets(
+  admin: Admin,
+  groupId: string,
+  topic: string,
+): Promise<Map<number, { offset: number; metadata: string }>> {
+  const [found] = await admin.fetchOffsets({ groupId, topics: [topic] });
+  return new Map(
+    (found?.partitions ?? [])
+      .filter(({ offset }) => Number(offset) >= 0)
+      .map(({ partition, offset, metadata }) => [
+        partition,
+        { offset: Number(offset), metadata: metadata ?? '' },
+      ]),
+  );
+}
+
 /** A consumer whose group moves quickly and whose fetches do not sleep (DESIGN.md section 10). */
 export function createConsumer(brokers: string, clientId: string, groupId: string): Consumer {
   return createKafka(brokers, clientId).consumer({
@@ -191,11 +215,8 @@ export function readUtf8(value: Uint8Array): string | null {
 export function kafkaFailure(error: unknown): unknown {
   // kafkajs' own error classes cannot be imported by name from ESM; their names can be read.
   if (!(error instanceof Error) || !error.name.startsWith('KafkaJS')) return error;
-  const hint =
-    error.name === 'KafkaJSNotImplemented' ? 'Produce uncompressed or with gzip.' : 'See the broker.';
-  return new ReckonError('unreachable', `Kafka: ${error.message.replace(/\.$/, '')}.`, hint, {
-    cause: error,
-  });
+  const line = `Kafka: ${error.message.replace(/\.$/, '')}.`;
+  return new ReckonError('unreachable', line, 'See the broker.', { cause: error });
 }
 
 /** Whether the brokers refused a request because a message in it is too large for its topic. */

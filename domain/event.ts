@@ -12,6 +12,8 @@ export interface LogRecord {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array | null;
   readonly headers?: Readonly<Record<string, unknown>>;
+  /** Of a record from the lake: what the decoder made of it when it was archived. */
+  readonly decoded?: Decoded;
 }
 
 /** A decoded event; `values` are parallel to the pipeline's fields. */

@@ -9,6 +9,7 @@ import {
   connectProducer,
   createConsumer,
   kafkaFailure,
+  readGroupOffsets,
   readOffsets,
   readOffsetsAtTime,
   readUtf8,
@@ -17,7 +18,9 @@ import {
 import type { Admin, Consumer, EachBatchPayload, KafkaMessage, Producer } from '../clients/kafka.ts';
 import type { Redis } from '../clients/redis.ts';
 import { createDecoder } from '../domain/decode.ts';
+import { ReckonError } from '../domain/errors.ts';
 import type { LogRecord } from '../domain/event.ts';
+import type { History } from '../domain/history.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { OwnershipLost, Partition } from './partition.ts';
 import type { PartitionDeps } from './partition.ts';
@@ -29,6 +32,8 @@ export interface SpeedLayerOptions {
   readonly redis: Redis;
   readonly pipeline: Pipeline;
   readonly flushMs: number;
+  /** What the lake has of the log, where Kafka has no more; null where there is no lake. */
+  readonly history: History | null;
   readonly log: (event: Readonly<Record<string, unknown>>, message: string) => void;
   /** Called once when the layer cannot go on; the process should end. */
   readonly onFatal: (error: unknown) => void;
@@ -40,6 +45,20 @@ const reportMs = 2_000;
 const flushPatienceMs = 5_000;
 /** Pause before a lost partition is acquired again. */
 const reacquireMs = 250;
+
+function groupOf(pipeline: Pipeline): string {
+  return `reckon-speed-${pipeline.name}`;
+}
+
+/** Kafka's committed offsets carry where counting began: it is known even when Redis has lost everything. */
+function baseNote(baseOffset: number): string {
+  return `base=${baseOffset}`;
+}
+
+function parseBaseNote(metadata: string): number | null {
+  const match = /^base=(\d+)$/.exec(metadata);
+  return match === null ? null : Number(match[1]);
+}
 
 export class SpeedLayer {
   readonly #options: SpeedLayerOptions;
@@ -60,11 +79,7 @@ export class SpeedLayer {
     this.#options = options;
     this.#admin = admin;
     this.#producer = producer;
-    this.#consumer = createConsumer(
-      options.kafkaBrokers,
-      `reckon-speed-${pipeline.name}`,
-      `reckon-speed-${pipeline.name}`,
-    );
+    this.#consumer = createConsumer(options.kafkaBrokers, groupOf(pipeline), groupOf(pipeline));
     this.#deps = {
       pipeline,
       sideOutputs: new SideOutputSender(producer, pipeline),
@@ -72,6 +87,12 @@ export class SpeedLayer {
       decode: createDecoder(pipeline, readUtf8),
       flushMs: options.flushMs,
       nowMs: () => performance.now(),
+      wallMs: () => Date.now(),
+      history: options.history,
+      rememberedBase: async (partition) => {
+        const committed = await readGroupOffsets(admin, groupOf(pipeline), pipeline.topic);
+        return parseBaseNote(committed.get(partition)?.metadata ?? '');
+      },
       requireOffset: (partition, position) =>
         requireOffset(admin, pipeline.topic, partition, position, 'the counts in Redis reach'),
       offsetAtTime: async (partition, timestampMs) =>
@@ -140,15 +161,30 @@ export class SpeedLayer {
   async #acquire(partition: number, generation: number): Promise<void> {
     const { topic } = this.#options.pipeline;
     try {
-      const acquired = await Partition.acquire(partition, this.#deps);
+      const acquired = await Partition.acquire(
+        partition,
+        this.#deps,
+        () => generation === this.#generation && !this.#stopped,
+      );
       if (generation !== this.#generation || this.#stopped) return;
       this.#partitions.set(partition, acquired);
       this.#consumer.seek({ topic, partition, offset: String(acquired.nextOffset) });
       this.#consumer.resume([{ topic, partitions: [partition] }]);
       this.#options.log({ partition, offset: acquired.nextOffset }, 'partition acquired');
     } catch (error) {
-      if (generation === this.#generation && !this.#stopped) this.#fatal(error);
+      if (generation !== this.#generation || this.#stopped) return;
+      if (heals(error)) this.#reacquireLater(partition, error as Error);
+      else this.#fatal(error);
     }
+  }
+
+  #reacquireLater(partition: number, { message }: Error): void {
+    this.#options.log({ partition, reason: message }, 'ownership lost; reading the state again');
+    const generation = this.#generation;
+    setTimeout(() => {
+      if (generation === this.#generation && this.#assigned.has(partition) && !this.#stopped)
+        void this.#acquire(partition, generation);
+    }, reacquireMs);
   }
 
   async #takeBatch(payload: EachBatchPayload): Promise<void> {
@@ -214,21 +250,17 @@ export class SpeedLayer {
       this.#fatal(error);
       return;
     }
-    this.#options.log({ partition, reason: error.message }, 'ownership lost; reading the state again');
-    const generation = this.#generation;
     this.#consumer.pause([{ topic: this.#options.pipeline.topic, partitions: [partition] }]);
-    setTimeout(() => {
-      if (generation === this.#generation && this.#assigned.has(partition))
-        void this.#acquire(partition, generation);
-    }, reacquireMs);
+    this.#reacquireLater(partition, error);
   }
 
   async #reportOffsets(): Promise<void> {
     const { topic } = this.#options.pipeline;
-    const offsets = [...this.#partitions.values()].map(({ partition, committedOffset }) => ({
+    const offsets = [...this.#partitions.values()].map((one) => ({
       topic,
-      partition,
-      offset: String(committedOffset),
+      partition: one.partition,
+      offset: String(one.committedOffset),
+      metadata: baseNote(one.baseOffset),
     }));
     if (offsets.length > 0) await this.#consumer.commitOffsets(offsets);
   }
@@ -238,6 +270,12 @@ export class SpeedLayer {
     this.#stopped = true;
     this.#options.onFatal(kafkaFailure(error));
   }
+}
+
+/** Whether acquiring again may go well: another owner was faster, or Kafka does not answer for a while. */
+function heals(error: unknown): boolean {
+  const failure = kafkaFailure(error);
+  return error instanceof OwnershipLost || (failure instanceof ReckonError && failure.retryable);
 }
 
 function toRecords(partition: number, messages: readonly KafkaMessage[]): LogRecord[] {

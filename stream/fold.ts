@@ -114,7 +114,7 @@ export class PartitionFold {
     this.#consumed++;
     if (record.timestampMs > this.#logTimeMs) this.#logTimeMs = record.timestampMs;
 
-    const decoded = this.#decode(record);
+    const decoded = record.decoded ?? this.#decode(record);
     if (!decoded.ok) {
       this.#count(`dead:${decoded.rejection.reason}`, 1);
       this.#emit({ kind: 'dead', record, rejection: decoded.rejection });
@@ -182,7 +182,7 @@ export class PartitionFold {
   #index(record: LogRecord): void {
     this.#nextOffset = record.offset + 1;
     if (record.timestampMs > this.#logTimeMs) this.#logTimeMs = record.timestampMs;
-    const decoded = this.#decode(record);
+    const decoded = record.decoded ?? this.#decode(record);
     if (decoded.ok) this.#dedup.seen(decoded.event.id, this.#logTimeMs);
   }
 
@@ -196,7 +196,9 @@ export class PartitionFold {
     this.#counters.set(counter, (this.#counters.get(counter) ?? 0) + amount);
   }
 
+  /** What comes from the lake went to its side topic long ago. */
   #emit(output: SideOutput): void {
+    if (output.record.decoded !== undefined) return;
     this.#sideOutputs.push(output);
     this.#sideOutputBytes += (output.record.value?.length ?? 0) + 256;
   }

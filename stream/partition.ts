@@ -8,12 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { OffsetRange, ReadPosition } from '../clients/kafka.ts';
 import type { Decoder } from '../domain/decode.ts';
 import type { LogRecord } from '../domain/event.ts';
-import type { Pipeline } from '../domain/pipeline.ts';
-import { noEventTime } from '../domain/watermark.ts';
 import { PartitionFold } from './fold.ts';
 import type { Changes } from './fold.ts';
+import { firstOffset, planRecovery } from './recovery.ts';
+import type { Recovery, RecoveryDeps } from './recovery.ts';
 import type { SideOutputSender } from './side-outputs.ts';
-import type { StateStore } from './state-store.ts';
+import type { PartitionState, StateStore } from './state-store.ts';
 
 /** Operations of one commit script, which blocks Redis while it runs (about a millisecond for a thousand). */
 const operationsMax = 8_000;
@@ -24,8 +24,7 @@ const sideOutputMaxBytes = 4 << 20;
 /** Records folded between two looks at the clock and at the bounds. */
 const recordsPerTurn = 2_000;
 
-export interface PartitionDeps {
-  readonly pipeline: Pipeline;
+export interface PartitionDeps extends RecoveryDeps {
   readonly store: StateStore;
   readonly sideOutputs: SideOutputSender;
   readonly decode: Decoder;
@@ -33,8 +32,6 @@ export interface PartitionDeps {
   readonly nowMs: () => number;
   /** The partition's range in Kafka, which must be the log that was read so far (else ReckonError `log-truncated`). */
   readonly requireOffset: (partition: number, position: ReadPosition | null) => Promise<OffsetRange>;
-  /** The first offset at or after a log time; null when there is none. */
-  readonly offsetAtTime: (partition: number, timestampMs: number) => Promise<number | null>;
 }
 
 /** Thrown out of `take` and `flush` when the state is no longer this owner's: acquire again, if still assigned. */
@@ -43,47 +40,79 @@ export class OwnershipLost extends Error {}
 export class Partition {
   readonly partition: number;
   readonly #deps: PartitionDeps;
-  readonly #owner = randomUUID();
-  #fold: PartitionFold;
+  readonly #owner: string;
+  readonly #baseOffset: number;
+  /** Kafka is read from here on; what the fold wants below it came from the lake. */
+  readonly #kafkaFrom: number;
+  readonly #fold: PartitionFold;
   #inFlight: Promise<void> | null = null;
   #failure: Error | null = null;
   #flushedAtMs: number;
   /** Where the last commit ended. */
-  #committedOffset = 0;
+  #committedOffset: number;
   /** When records were taken last (or the partition acquired); of the injected clock. */
   #takenAtMs: number;
 
-  private constructor(partition: number, deps: PartitionDeps, fold: PartitionFold) {
+  private constructor(
+    partition: number,
+    owner: string,
+    deps: PartitionDeps,
+    fold: PartitionFold,
+    { baseOffset, position }: PartitionState,
+    { kafkaFrom }: Recovery,
+  ) {
     this.partition = partition;
+    this.#owner = owner;
     this.#deps = deps;
     this.#fold = fold;
+    this.#baseOffset = baseOffset;
+    this.#kafkaFrom = kafkaFrom;
+    this.#committedOffset = position.nextOffset;
     this.#flushedAtMs = deps.nowMs();
     this.#takenAtMs = deps.nowMs();
   }
 
   /**
-   * Acquires the partition: fences earlier owners, reads the offset, and rewinds over the dedup horizon.
-   * @throws ReckonError `log-truncated` when Kafka no longer has what comes next, or the topic was recreated
+   * Acquires the partition: fences earlier owners, reads the offset, and reads from the lake what Kafka has deleted.
+   * @param stillWanted asked while the lake is read
+   * @throws ReckonError `log-truncated` when what comes next is gone, or the topic was recreated
    */
-  static async acquire(partition: number, deps: PartitionDeps): Promise<Partition> {
+  static async acquire(
+    partition: number,
+    deps: PartitionDeps,
+    stillWanted: () => boolean,
+  ): Promise<Partition> {
     const { pipeline, store } = deps;
     const log = await deps.requireOffset(partition, null);
-    const placeholder = new PartitionFold(pipeline, deps.decode, emptyPosition(log.start), log.start);
-    const acquired = new Partition(partition, deps, placeholder);
-    const { position } = await store.acquire(partition, acquired.#owner, log.start);
-    await deps.requireOffset(partition, position);
-    const horizonStartMs = position.logTimeMs - pipeline.dedupHorizonMs;
-    const rewind =
-      position.logTimeMs === noEventTime ? null : await deps.offsetAtTime(partition, horizonStartMs);
-    const rewoundTo = Math.min(Math.max(rewind ?? position.nextOffset, log.start), position.nextOffset);
-    acquired.#fold = new PartitionFold(pipeline, deps.decode, position, rewoundTo);
-    acquired.#committedOffset = position.nextOffset;
+    const hasState = (await store.read(partition)) !== null;
+    const owner = randomUUID();
+    const state = await store.acquire(
+      partition,
+      owner,
+      hasState ? log.start : await firstOffset(partition, log, deps),
+    );
+    const recovery = await planRecovery(partition, log, state, deps);
+    if (state.position.nextOffset >= log.start) await deps.requireOffset(partition, state.position);
+    const from = recovery.lake?.from ?? recovery.kafkaFrom;
+    const fold = new PartitionFold(
+      pipeline,
+      deps.decode,
+      state.position,
+      Math.min(from, state.position.nextOffset),
+    );
+    const acquired = new Partition(partition, owner, deps, fold, state, recovery);
+    await acquired.#takeFromLake(recovery, stillWanted);
     return acquired;
   }
 
   /** Where the consumer has to read next. */
   get nextOffset(): number {
-    return this.#fold.nextOffset;
+    return Math.max(this.#fold.nextOffset, this.#kafkaFrom);
+  }
+
+  /** Where counting began. */
+  get baseOffset(): number {
+    return this.#baseOffset;
   }
 
   /** Where the committed state ends. */
@@ -103,7 +132,11 @@ export class Partition {
    */
   async take(records: readonly LogRecord[], stillWanted: () => boolean): Promise<number> {
     // A gap may be a control record, a step back a repeated fetch; neither may be a truncated or recreated log.
-    if (records[0]?.offset !== this.nextOffset) await this.#deps.requireOffset(this.partition, this.#fold);
+    if (records[0]?.offset !== this.nextOffset)
+      await this.#deps.requireOffset(this.partition, {
+        nextOffset: this.nextOffset,
+        logTimeMs: this.#fold.logTimeMs,
+      });
     this.#takenAtMs = this.#deps.nowMs();
     for (let i = 0; i < records.length; i++) {
       this.#fold.take(records[i] as LogRecord);
@@ -114,6 +147,19 @@ export class Partition {
     }
     this.flushIfDue();
     return records.length;
+  }
+
+  /** Records below the state only fill the dedup index, the others are counted. */
+  async #takeFromLake({ lake }: Recovery, stillWanted: () => boolean): Promise<void> {
+    const { history } = this.#deps;
+    if (lake === null || history === null) return;
+    for await (const records of history.read(this.partition, lake.from, lake.to))
+      for (const record of records) {
+        if (!stillWanted()) return;
+        this.#fold.take(record);
+        if (this.#isCrowded) await this.flush();
+      }
+    await this.flush();
   }
 
   get #isCrowded(): boolean {
@@ -134,7 +180,7 @@ export class Partition {
   async report(logEnd: number): Promise<void> {
     const lag = Math.max(0, logEnd - this.#committedOffset);
     const idleForMs = this.#deps.nowMs() - this.#takenAtMs;
-    const seenAtMs = Date.now();
+    const seenAtMs = this.#deps.wallMs();
     const idleSinceMs = lag === 0 ? Math.round(seenAtMs - idleForMs) : null;
     await this.#deps.store.report(this.partition, this.#owner, { lag, idleSinceMs, seenAtMs });
   }
@@ -180,8 +226,4 @@ export class Partition {
   #throwFailure(): void {
     if (this.#failure !== null) throw this.#failure;
   }
-}
-
-function emptyPosition(nextOffset: number) {
-  return { nextOffset, maxEventTimeMs: noEventTime, logTimeMs: noEventTime };
 }

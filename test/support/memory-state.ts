@@ -12,7 +12,7 @@ interface StoredPane {
 
 export class MemoryState {
   readonly counters: Record<string, bigint> = {};
-  readonly #panes: Record<string, StoredPane> = {};
+  #panes: Record<string, StoredPane> = {};
   position: Position;
 
   constructor(position: Position) {
@@ -32,6 +32,29 @@ export class MemoryState {
         else pane.integers[field] = merged(kind, pane.integers[field], BigInt(value));
     }
     this.position = changes.to;
+  }
+
+  copy(): MemoryState {
+    const copy = new MemoryState(this.position);
+    Object.assign(copy.counters, this.counters);
+    copy.#panes = structuredClone(this.#panes);
+    return copy;
+  }
+
+  /** The panes but for their revisions, which say how often they were committed; sketches as text, which compares quickly. */
+  cells(): unknown[] {
+    return this.panes()
+      .map(({ member, integers, sketches }) => ({
+        member,
+        integers,
+        sketches: Object.fromEntries(
+          Object.entries(sketches).map(([field, sketch]) => [
+            field,
+            Buffer.from(sketch ?? []).toString('latin1'),
+          ]),
+        ),
+      }))
+      .sort((a, b) => (a.member < b.member ? -1 : 1));
   }
 
   panes(): PaneCells[] {

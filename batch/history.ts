@@ -1,0 +1,106 @@
+/**
+ * The archived log as the speed layer reads it where Kafka has no more. Guarantee: every archived record of the range once, in
+ * offset order, with the values that the decoder gave it when it was archived.
+ */
+import { quoteIdentifier, quotePath } from '../clients/duckdb.ts';
+import type { DuckDb, DuckDBValue } from '../clients/duckdb.ts';
+import type { Decoded, RejectionReason } from '../domain/event.ts';
+import type { Field, Value } from '../domain/field.ts';
+import type { ArchivedRecord, History } from '../domain/history.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import type { ArchiveTable } from './archive-table.ts';
+
+/** Offsets of one query: its sort stays small, and the partition is committed in between. */
+const offsetsPerQuery = 500_000;
+
+export class LakeHistory implements History {
+  readonly #archive: ArchiveTable;
+  readonly #pipeline: Pipeline;
+  readonly #openDatabase: () => Promise<DuckDb>;
+  #database: Promise<DuckDb> | null = null;
+
+  /** @param openDatabase called at the first read, which most processes never come to */
+  constructor(archive: ArchiveTable, pipeline: Pipeline, openDatabase: () => Promise<DuckDb>) {
+    this.#archive = archive;
+    this.#pipeline = pipeline;
+    this.#openDatabase = openDatabase;
+  }
+
+  async range(partition: number): Promise<{ start: number; end: number } | null> {
+    const files = await this.#archive.filesOf(partition);
+    const end = (await this.#archive.position(partition))?.nextOffset;
+    if (files.length === 0 || end === undefined) return null;
+    return { start: Math.min(...files.map(({ firstOffset }) => firstOffset)), end };
+  }
+
+  async offsetAtTime(partition: number, timestampMs: number): Promise<number | null> {
+    const files = await this.#archive.filesOf(partition);
+    if (files.length === 0) return null;
+    if (!Number.isFinite(timestampMs)) return files[0]?.firstOffset ?? null;
+    const database = await this.#open();
+    const [row] = await database.query(
+      `SELECT min(_offset) AS first FROM read_parquet([${files.map(({ location }) => quotePath(location)).join(', ')}])
+       WHERE _partition = ${partition} AND epoch_ms(_timestamp) >= ${timestampMs}`,
+    );
+    const first = row?.['first'] ?? null;
+    return first === null ? null : Number(first);
+  }
+
+  async *read(partition: number, from: number, to: number): AsyncGenerator<readonly ArchivedRecord[]> {
+    const database = await this.#open();
+    const files = await this.#archive.filesOf(partition);
+    const columns = this.#pipeline.fields.map((field) => `, ${valueSql(field)}`).join('');
+    for (let low = from; low < to; low += offsetsPerQuery) {
+      const high = Math.min(to, low + offsetsPerQuery);
+      const paths = files
+        .filter(({ firstOffset, lastOffset }) => firstOffset < high && lastOffset >= low)
+        .map(({ location }) => quotePath(location));
+      if (paths.length === 0) continue;
+      const rows = database.stream(
+        `SELECT _offset::DOUBLE, epoch_ms(_timestamp)::DOUBLE, _id, epoch_ms(_time)::DOUBLE, _rejected, _detail${columns}
+         FROM read_parquet([${paths.join(', ')}])
+         WHERE _partition = ${partition} AND _offset >= ${low} AND _offset < ${high}
+         ORDER BY _offset`,
+      );
+      for await (const chunk of rows) yield toRecords(partition, chunk);
+    }
+  }
+
+  #open(): Promise<DuckDb> {
+    return (this.#database ??= this.#openDatabase());
+  }
+}
+
+/** A column as the decoder's value: integers as doubles (they are below 2^53), decimals at their scale. */
+function valueSql({ column, type, scale }: Field): string {
+  const name = quoteIdentifier(column);
+  if (type === 'integer') return `${name}::DOUBLE`;
+  return type === 'decimal' ? `(${name} * ${10 ** scale})::BIGINT::DOUBLE` : name;
+}
+
+function toRecords(partition: number, columns: readonly (readonly DuckDBValue[])[]): ArchivedRecord[] {
+  const [offsets = [], timestamps = [], ids = [], times = [], reasons = [], details = [], ...values] =
+    columns;
+  return offsets.map((offset, i) => {
+    const reason = reasons[i] as RejectionReason | null;
+    const decoded: Decoded =
+      reason !== null
+        ? { ok: false, rejection: { reason, detail: details[i] as string } }
+        : {
+            ok: true,
+            event: {
+              id: ids[i] as string,
+              timeMs: times[i] as number,
+              values: values.map((column) => (column[i] ?? null) as Value),
+            },
+          };
+    return {
+      partition,
+      offset: offset as number,
+      timestampMs: timestamps[i] as number,
+      key: null,
+      value: null,
+      decoded,
+    };
+  });
+}
