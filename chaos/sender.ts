@@ -1,0 +1,108 @@
+/**
+ * Sends the round's events while faults happen. Guarantee: every event is acknowledged by the broker at least once, in order
+ * within its partition; what is sent twice after a failure is a duplicate like any other.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connectProducer } from '../clients/kafka.ts';
+import type { Producer } from '../clients/kafka.ts';
+import type { SentEvent } from './events.ts';
+import { indexHeader } from './log-keeper.ts';
+import { until } from './wait.ts';
+
+const tickMs = 40;
+/** What is left of a part while its fault still goes on is sent drop by drop, so that something always flows. */
+const dropsShare = 0.4;
+
+export class Sender {
+  readonly #brokers: string;
+  readonly #topic: string;
+  readonly #events: readonly SentEvent[];
+  readonly #stampedBy: 'broker' | 'producer';
+  #producer: Producer | null = null;
+  #next = 0;
+  /** What has to end before the next batch may go out. */
+  #held: Promise<void> = Promise.resolve();
+  #sending: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(
+    brokers: string,
+    topic: string,
+    events: readonly SentEvent[],
+    stampedBy: 'broker' | 'producer',
+  ) {
+    this.#brokers = brokers;
+    this.#topic = topic;
+    this.#events = events;
+    this.#stampedBy = stampedBy;
+  }
+
+  get sent(): number {
+    return this.#next;
+  }
+
+  /** Sends up to the event `to`: most of them evenly within the time, the rest when `done` says so. */
+  async flow(to: number, seconds: number, done: () => boolean): Promise<void> {
+    const from = this.#next;
+    const steady = from + Math.floor((to - from) * (1 - dropsShare));
+    const perTick = Math.max(1, Math.ceil((steady - from) / ((seconds * 1_000) / tickMs)));
+    const drop = Math.max(1, Math.floor((to - steady) / 1_000));
+    while (this.#next < to && !this.#stopped) {
+      const count = this.#next < steady ? perTick : done() ? 2_000 : drop;
+      await this.#held;
+      this.#sending = this.#send(Math.min(to, this.#next + count));
+      await this.#sending;
+      if (this.#next < steady || !done()) await sleep(tickMs);
+    }
+  }
+
+  /** Nothing is sent while the work is done; afterwards with a new producer, as for a new topic. */
+  async hold(work: () => Promise<void>): Promise<void> {
+    let release = (): void => undefined;
+    this.#held = new Promise((resolve) => (release = resolve));
+    try {
+      await this.#sending;
+      await work();
+      await this.#disconnect();
+    } finally {
+      release();
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#disconnect();
+  }
+
+  async #send(to: number): Promise<void> {
+    const messages = this.#events.slice(this.#next, to).map(({ key, value, timestampMs }, i) => ({
+      key,
+      value,
+      headers: { [indexHeader]: String(this.#next + i) },
+      ...(this.#stampedBy === 'producer' ? { timestamp: String(timestampMs) } : {}),
+    }));
+    await until(
+      'the broker takes events',
+      async () => {
+        if (this.#stopped) return true;
+        this.#producer ??= await connectProducer(this.#brokers, 'chaos');
+        try {
+          await this.#producer.send({ topic: this.#topic, acks: -1, messages });
+          return true;
+        } catch (error) {
+          await this.#disconnect();
+          throw error;
+        }
+      },
+      90_000,
+      200,
+    );
+    this.#next = to;
+  }
+
+  async #disconnect(): Promise<void> {
+    const producer = this.#producer;
+    this.#producer = null;
+    await producer?.disconnect().catch(() => undefined);
+  }
+}
