@@ -13,7 +13,13 @@ export const allowedLatenessMs = 300_000;
 export const partitions = 4;
 export const aggregate = 'by_product';
 
-function definitionOf(name: string): PipelineInput {
+/** What a benchmark may have otherwise. */
+export interface Changes {
+  readonly windowMs?: number;
+  readonly allowedLatenessMs?: number;
+}
+
+function definitionOf(name: string, changes: Changes): PipelineInput {
   return {
     name,
     partitions,
@@ -38,13 +44,13 @@ function definitionOf(name: string): PipelineInput {
     },
     aggregates: {
       [aggregate]: {
-        window: { tumbling: windowMs },
+        window: { tumbling: changes.windowMs ?? windowMs },
         groupBy: 'productId',
         measures: { count: 'count', sum: { sum: 'amount' } },
       },
     },
     outOfOrder: outOfOrderMs,
-    allowedLateness: allowedLatenessMs,
+    allowedLateness: changes.allowedLatenessMs ?? allowedLatenessMs,
   };
 }
 
@@ -54,8 +60,8 @@ export interface BenchPipeline {
   readonly file: string;
 }
 
-export function writePipeline(name: string, dir: string): BenchPipeline {
-  const definition = definitionOf(name);
+export function writePipeline(name: string, dir: string, changes: Changes = {}): BenchPipeline {
+  const definition = definitionOf(name, changes);
   const file = join(dir, `${name}.mjs`);
   writeFileSync(file, `export default ${JSON.stringify(definition)};\n`);
   return { pipeline: definePipeline(definition), file };

@@ -15,13 +15,13 @@ import {
   readUtf8,
   requireOffset,
 } from '../clients/kafka.ts';
-import type { Admin, Consumer, EachBatchPayload, KafkaMessage, Producer } from '../clients/kafka.ts';
+import type { Admin, Consumer, EachBatchPayload, Producer } from '../clients/kafka.ts';
 import type { Redis } from '../clients/redis.ts';
 import { createDecoder } from '../domain/decode.ts';
 import { ReckonError } from '../domain/errors.ts';
-import type { LogRecord } from '../domain/event.ts';
 import type { History } from '../domain/history.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
+import { toRecords } from './log-records.ts';
 import { OwnershipLost, Partition } from './partition.ts';
 import type { PartitionDeps } from './partition.ts';
 import { SideOutputSender } from './side-outputs.ts';
@@ -277,25 +277,3 @@ function heals(error: unknown): boolean {
   const failure = kafkaFailure(error);
   return error instanceof OwnershipLost || (failure instanceof ReckonError && failure.retryable);
 }
-
-function toRecords(partition: number, messages: readonly KafkaMessage[]): LogRecord[] {
-  const first = Number(messages[0]?.offset);
-  // Offsets rise strictly: as many as their span has room for follow one another.
-  const isDense = Number(messages.at(-1)?.offset) - first === messages.length - 1;
-  let timestamp = '';
-  let timestampMs = 0;
-  const records = new Array<LogRecord>(messages.length);
-  for (let i = 0; i < messages.length; i++) {
-    const message = messages[i] as KafkaMessage;
-    if (message.timestamp !== timestamp) {
-      timestamp = message.timestamp;
-      timestampMs = Number(timestamp);
-    }
-    const { key, value, headers = noHeaders } = message;
-    const offset = isDense ? first + i : Number(message.offset);
-    records[i] = { partition, offset, timestampMs, key, value, headers };
-  }
-  return records;
-}
-
-const noHeaders: Readonly<Record<string, unknown>> = {};

@@ -2,7 +2,7 @@
  * The shape of every Redis key of the speed layer; no other file builds one. Guarantee: all keys of a partition share one
  * hash slot (`{pipeline:partition}`), so that one script may touch them on Redis Cluster, too.
  */
-/** Hash: owner, offset, base, maxEventTime, logTime, definition and the counters. */
+/** Hash: owner, epoch, offset, base, maxEventTime, logTime, definition, the counters, and what readers are told (lag, ...). */
 export function metaKey(pipeline: string, partition: number): string {
   return `reckon:{${pipeline}:${partition}}:meta`;
 }
@@ -12,7 +12,7 @@ export function paneIndexKey(pipeline: string, partition: number): string {
   return `reckon:{${pipeline}:${partition}}:panes`;
 }
 
-/** Hash of one pane: field `<slot>|<group>` → integer, and `revision` → how many commits have changed it. */
+/** Hash of one pane: field `<slot>|<group>` → integer, and the fields below. */
 export function paneKey(pipeline: string, partition: number, member: string): string {
   return `reckon:{${pipeline}:${partition}}:pane:${member}`;
 }
@@ -29,8 +29,9 @@ export function sketchPrefix(pipeline: string, partition: number): string {
   return `reckon:{${pipeline}:${partition}}:sketch:`;
 }
 
-/** Field of a pane's hash that is not a cell. */
+/** Fields of a pane's hash that are not cells: how many commits have changed it, and the owner that made the last one. */
 export const revisionField = 'revision';
+export const ownerField = 'owner';
 
 export interface PaneAddress {
   readonly aggregate: string;

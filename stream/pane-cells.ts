@@ -3,7 +3,7 @@
  * number that was not counted.
  */
 import { registers } from '../domain/distinct.ts';
-import { revisionField } from './keys.ts';
+import { ownerField, revisionField } from './keys.ts';
 
 export interface PaneCells {
   readonly member: string;
@@ -30,7 +30,7 @@ export function toPaneCells(
   const sketches: Record<string, Uint8Array | null> = Object.create(null) as Record<string, null>;
   for (const [field, value] of Object.entries(hash))
     if (isSketchField(field)) sketches[field] = sketchOf(field);
-    else if (field !== revisionField) integers[field] = value;
+    else if (field !== revisionField && field !== ownerField) integers[field] = value;
   return { member, revision: Number(hash[revisionField] ?? 0), integers, sketches };
 }
 

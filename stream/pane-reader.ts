@@ -3,7 +3,7 @@
  * the rest of its pane.
  */
 import type { ChainableCommander, Redis } from '../clients/redis.ts';
-import { paneIndexKey, paneKey, revisionField, sketchKey } from './keys.ts';
+import { ownerField, paneIndexKey, paneKey, revisionField, sketchKey } from './keys.ts';
 import { fromSketchReply, isSketchField, toPaneCells } from './pane-cells.ts';
 import type { PaneCells } from './pane-cells.ts';
 
@@ -11,6 +11,8 @@ import type { PaneCells } from './pane-cells.ts';
 export interface PaneRevision {
   readonly member: string;
   readonly revision: number;
+  /** Token of the owner that made the last commit. */
+  readonly owner: string;
 }
 
 export class PaneReader {
@@ -22,23 +24,25 @@ export class PaneReader {
     this.#pipeline = pipeline;
   }
 
-  /** The panes of one partition that end in (fromMs, toMs], with their revisions; ±Infinity where it is open. */
-  async list(
-    partition: number,
-    fromMs: number,
-    toMs: number,
-    isWanted: (member: string) => boolean,
-  ): Promise<PaneRevision[]> {
-    const found = await this.#redis.zrangebyscore(
+  /** Index members of the panes of one partition that end in (fromMs, toMs]; ±Infinity where it is open. */
+  async members(partition: number, fromMs: number, toMs: number): Promise<string[]> {
+    return this.#redis.zrangebyscore(
       paneIndexKey(this.#pipeline, partition),
       `(${bound(fromMs)}`,
       bound(toMs),
     );
-    const members = found.filter(isWanted);
-    const revisions = await this.#pipelined(members, (batch, member) =>
-      batch.hget(paneKey(this.#pipeline, partition, member), revisionField),
+  }
+
+  /** The panes with these names that are there. */
+  async revisions(partition: number, members: readonly string[]): Promise<PaneRevision[]> {
+    if (members.length === 0) return [];
+    const replies = await this.#pipelined(members, (batch, member) =>
+      batch.hmget(paneKey(this.#pipeline, partition, member), revisionField, ownerField),
     );
-    return members.map((member, i) => ({ member, revision: Number(revisions[i] ?? 0) }));
+    return members.flatMap((member, i) => {
+      const [revision, owner] = replies[i] as (string | null)[];
+      return typeof revision !== 'string' ? [] : [{ member, revision: Number(revision), owner: owner ?? '' }];
+    });
   }
 
   /**

@@ -15,8 +15,8 @@ import type { Recovery, RecoveryDeps } from './recovery.ts';
 import type { SideOutputSender } from './side-outputs.ts';
 import type { PartitionState, StateStore } from './state-store.ts';
 
-/** Operations of one commit script, which blocks Redis while it runs (about a millisecond for a thousand). */
-const operationsMax = 8_000;
+/** Operations of one commit script, which blocks Redis while it runs (2 to 3 ms for a thousand). */
+const operationsMax = 4_000;
 /** What `take` waits for a commit in flight before it gives up and lets the partition be paused. */
 const roomPatienceMs = 250;
 /** Dead letters and late records held for the next commit. */

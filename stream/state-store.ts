@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { defineScript } from '../clients/redis.ts';
 import type { Redis, Script } from '../clients/redis.ts';
 import { ReckonError } from '../domain/errors.ts';
+import type { FailureCode } from '../domain/errors.ts';
 import { countingRules } from '../domain/pipeline.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { noEventTime } from '../domain/watermark.ts';
@@ -30,6 +31,8 @@ export interface PartitionState {
   /** First offset that this state ever took. */
   readonly baseOffset: number;
   readonly counters: ReadonlyMap<string, bigint>;
+  /** How often the partition was acquired. */
+  readonly epoch: number;
   /** Null until an owner has looked. */
   readonly report: OwnerReport | null;
 }
@@ -65,6 +68,9 @@ export class StateStore {
   readonly #commit: Script;
   readonly #snapshot: Script;
   readonly #report: Script;
+  readonly #stop: Script;
+  /** With which token this process acquired a partition last. */
+  readonly #owners = new Map<number, string>();
 
   constructor(redis: Redis, pipeline: Pipeline) {
     this.#redis = redis;
@@ -75,6 +81,7 @@ export class StateStore {
     this.#commit = defineScript(redis, 'reckonCommit', lua('commit'));
     this.#snapshot = defineScript(redis, 'reckonSnapshot', lua('snapshot'), 'bytes');
     this.#report = defineScript(redis, 'reckonReport', lua('report'));
+    this.#stop = defineScript(redis, 'reckonStop', lua('stop'));
   }
 
   /**
@@ -94,7 +101,8 @@ export class StateStore {
         `The state of pipeline ${name} in Redis was counted by another definition.`,
         'Undo the change, or give the pipeline a new name.',
       );
-    return parseMeta(reply.slice(1));
+    this.#owners.set(partition, owner);
+    return parseMeta(toRecord(reply.slice(1)));
   }
 
   /** @throws ReckonError `overflow` or `unsafe-server`: stops that no retry can heal; nothing was written then */
@@ -151,10 +159,20 @@ export class StateStore {
     await this.#report([metaKey(this.#pipeline.name, partition)], [owner, lag, idleSinceMs ?? '', seenAtMs]);
   }
 
+  /** Leaves behind why this process stopped, for readers; ignored when the partition has another owner by now. */
+  async leaveStopped(partition: number, code: FailureCode): Promise<void> {
+    await this.#stop([metaKey(this.#pipeline.name, partition)], [this.#owners.get(partition) ?? '', code]);
+  }
+
+  /** @returns why the last owner stopped; null when nothing failed since it was acquired. */
+  async readStopped(partition: number): Promise<string | null> {
+    return this.#redis.hget(metaKey(this.#pipeline.name, partition), 'stopped');
+  }
+
   /** @returns the state, or null when the partition has none. */
   async read(partition: number): Promise<PartitionState | null> {
     const meta = await this.#redis.hgetall(metaKey(this.#pipeline.name, partition));
-    return meta['offset'] === undefined ? null : parseMeta(Object.entries(meta).flat());
+    return meta['offset'] === undefined ? null : parseMeta(meta);
   }
 
   /** @returns the state at one moment, or null when the partition has none. */
@@ -169,10 +187,11 @@ export class StateStore {
         includeOpen ? 1 : 0,
       ],
     )) as [Buffer[], Buffer[], ...[Buffer, Buffer[], (Buffer | Buffer[])[]][]];
-    if (meta.length === 0) return null;
+    const fields = toRecord(meta.map(String));
+    if (fields['offset'] === undefined) return null;
     return {
       partition,
-      state: parseMeta(meta.map(String)),
+      state: parseMeta(fields),
       closed: closed.map(String),
       open: open.map(([member, cells, sketches]) =>
         toPaneCells(String(member), toRecord(cells.map(String)), (field) => {
@@ -187,11 +206,10 @@ export class StateStore {
 /** Meta fields that are not counters. */
 const notCounters = new Set([
   ...['owner', 'epoch', 'definition', 'offset', 'base', 'maxEventTime', 'logTime'],
-  ...['lag', 'idleSince', 'seenAt'],
+  ...['lag', 'idleSince', 'seenAt', 'stopped'],
 ]);
 
-function parseMeta(flat: readonly string[]): PartitionState {
-  const meta = toRecord(flat);
+function parseMeta(meta: Readonly<Record<string, string>>): PartitionState {
   return {
     position: {
       nextOffset: Number(meta['offset']),
@@ -204,6 +222,7 @@ function parseMeta(flat: readonly string[]): PartitionState {
         .filter(([field]) => !notCounters.has(field))
         .map(([field, value]) => [field, BigInt(value)]),
     ),
+    epoch: Number(meta['epoch'] ?? 0),
     report:
       meta['seenAt'] === undefined
         ? null

@@ -7,14 +7,14 @@ import { isScalar } from '../domain/aggregate.ts';
 import type { Aggregate } from '../domain/aggregate.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
-import { pipelineWatermarkMs } from '../domain/watermark.ts';
 import { measureResult, windowsOf } from '../domain/window-view.ts';
 import type { GroupSlots, TopEntry } from '../domain/window-view.ts';
 import { paneMs } from '../domain/window.ts';
 import type { SessionWindow, Window } from '../domain/window.ts';
-import { paneField, parsePaneMember } from './keys.ts';
+import { paneField, paneMember, parsePaneMember } from './keys.ts';
 import { groupsOfPane } from './pane-groups.ts';
 import type { PaneRevision } from './pane-reader.ts';
+import { watermarkOf } from './progress.ts';
 import type { PartitionState, StateStore } from './state-store.ts';
 
 /** `closed`: no more changes are expected; one that happens all the same raises the revision. */
@@ -50,19 +50,16 @@ export interface WindowRange {
   readonly group?: string;
 }
 
-/** A partition is idle when nothing came for this long, and its owner has looked not longer ago than this. */
-const idleAfterMs = 10_000;
-const reportMaxAgeMs = 10_000;
-/** Rows of closed windows that are kept in memory. */
+/** Rows that are kept in memory, until their panes change. */
 const cachedRowsMax = 200_000;
+/** Panes whose names are worked out from the range; those of more are looked up in the index. */
+const namedPanesMax = 2_000;
 
 /** A pane of one partition, before it is read. */
 interface Pane extends PaneRevision {
   readonly partition: number;
   readonly startMs: number;
   readonly endMs: number;
-  /** No record can change it any more. */
-  readonly closed: boolean;
 }
 
 interface Labels {
@@ -74,8 +71,8 @@ export class WindowReader {
   readonly #store: StateStore;
   readonly #pipeline: Pipeline;
   readonly #partitions: readonly number[];
-  /** Rows of closed windows by aggregate and start, with the revisions of their panes. */
-  readonly #cache = new Map<string, { readonly revisions: string; readonly rows: readonly WindowRow[] }>();
+  /** Rows by aggregate and start, with what they were made from. */
+  readonly #cache = new Map<string, { readonly madeFrom: string; readonly rows: readonly WindowRow[] }>();
   #cachedRows = 0;
 
   /** @param partitions those of the topic */
@@ -94,13 +91,13 @@ export class WindowReader {
         `Pipeline ${this.#pipeline.name} has no aggregate ${aggregateName}.`,
         `It has ${this.#pipeline.aggregates.map(({ name }) => name).join(', ')}.`,
       );
-    const states = new Map<number, PartitionState | null>();
-    await Promise.all(
-      this.#partitions.map(async (partition) => states.set(partition, await this.#store.read(partition))),
-    );
-    const watermarkMs = this.#watermarkMs([...states.values()], nowMs);
-    const labels = { aggregate, watermarkMs };
     const { window } = aggregate;
+    const reading = this.#readStates();
+    // Without waiting for the states, which only labels need.
+    const panes = window.kind === 'session' ? null : await this.#fixedPanes(aggregate, window, range);
+    const states = await reading;
+    const watermarkMs = watermarkOf(this.#pipeline, [...states.values()], nowMs);
+    const labels = { aggregate, watermarkMs };
     return {
       watermarkMs: Number.isFinite(watermarkMs) ? watermarkMs : null,
       offsets: Object.fromEntries(
@@ -108,62 +105,49 @@ export class WindowReader {
       ),
       rows:
         window.kind === 'session'
-          ? await this.#sessions(labels, window, range, states)
-          : await this.#fixedWindows(labels, window, range, states),
+          ? await this.#sessions(labels, window, range)
+          : await this.#fixedWindows(labels, window, range, panes ?? []),
     };
   }
 
-  #watermarkMs(states: readonly (PartitionState | null)[], nowMs: number): number {
-    const begun = states.filter((state) => state !== null);
-    if (begun.length === 0) return Number.NEGATIVE_INFINITY;
-    return pipelineWatermarkMs(
-      begun.map(({ position, report }) => ({
-        maxEventTimeMs: position.maxEventTimeMs,
-        idle:
-          report !== null &&
-          report.idleSinceMs !== null &&
-          nowMs - report.idleSinceMs >= idleAfterMs &&
-          nowMs - report.seenAtMs <= reportMaxAgeMs,
-      })),
-      this.#pipeline.outOfOrderMs,
-      nowMs,
+  async #readStates(): Promise<Map<number, PartitionState | null>> {
+    const states = this.#partitions.map(
+      async (partition) => [partition, await this.#store.read(partition)] as const,
     );
+    return new Map(await Promise.all(states));
   }
 
   async #fixedWindows(
     labels: Labels,
     window: Exclude<Window, SessionWindow>,
     { fromMs, toMs, group }: WindowRange,
-    states: ReadonlyMap<number, PartitionState | null>,
+    panes: readonly Pane[],
   ): Promise<WindowRow[]> {
     const { aggregate } = labels;
-    const slideMs = paneMs(window);
-    const panes = await this.#panes(aggregate, fromMs, toMs - slideMs + window.sizeMs, states);
     const panesOf = new Map<number, Pane[]>();
     for (const pane of panes)
-      for (let endMs = pane.endMs; endMs <= pane.startMs + window.sizeMs; endMs += slideMs) {
+      for (let endMs = pane.endMs; endMs <= pane.startMs + window.sizeMs; endMs += paneMs(window)) {
         const startMs = endMs - window.sizeMs;
-        if (startMs < fromMs || startMs >= toMs) continue;
-        const list = panesOf.get(startMs);
-        if (list === undefined) panesOf.set(startMs, [pane]);
-        else list.push(pane);
+        if (startMs >= fromMs && startMs < toMs) listOf(panesOf, startMs).push(pane);
       }
     const rows = new Map<number, readonly WindowRow[]>();
-    const missing = new Set<Pane>();
+    const changed = new Set<Pane>();
+    const madeFrom = new Map<number, string>();
     for (const [startMs, list] of panesOf) {
+      const key = `${statusOf(labels, startMs + window.sizeMs)} ${list.map(identityOf).join()}`;
+      madeFrom.set(startMs, key);
       const cached = this.#cache.get(`${aggregate.name}|${startMs}`);
-      if (cached?.revisions === revisionsOf(list)) rows.set(startMs, cached.rows);
-      else for (const pane of list) missing.add(pane);
+      if (cached?.madeFrom === key) rows.set(startMs, cached.rows);
+      else for (const pane of list) changed.add(pane);
     }
-    const wanted = [...panesOf.keys()].filter((startMs) => !rows.has(startMs));
-    const groups = await this.#groups(aggregate, [...missing], group);
-    const fresh = groupByStart(windowsOf(aggregate, groups));
-    for (const startMs of wanted) {
+    const fresh = new Map<number, GroupSlots[]>();
+    for (const one of windowsOf(aggregate, await this.#groups(aggregate, [...changed], group)))
+      listOf(fresh, one.startMs).push(one);
+    for (const [startMs, key] of madeFrom) {
+      if (rows.has(startMs)) continue;
       const made = (fresh.get(startMs) ?? []).map((one) => toRow(labels, one));
       rows.set(startMs, made);
-      const list = panesOf.get(startMs) ?? [];
-      if (group === undefined && made[0]?.status === 'closed' && list.every(({ closed }) => closed))
-        this.#keep(`${aggregate.name}|${startMs}`, revisionsOf(list), made);
+      if (group === undefined) this.#keep(`${aggregate.name}|${startMs}`, key, made);
     }
     const sorted = [...rows].sort(([a], [b]) => a - b).flatMap(([, list]) => list);
     return group === undefined ? sorted : sorted.filter((row) => row.group === group);
@@ -174,11 +158,10 @@ export class WindowReader {
     labels: Labels,
     { gapMs }: SessionWindow,
     { fromMs, toMs, group }: WindowRange,
-    states: ReadonlyMap<number, PartitionState | null>,
   ): Promise<WindowRow[]> {
     for (let marginMs = 16 * gapMs; ; marginMs *= 4) {
       const [low, high] = [fromMs - marginMs, toMs + marginMs];
-      const panes = await this.#panes(labels.aggregate, low, high, states);
+      const panes = await this.#indexedPanes(labels.aggregate, low, high);
       const windows = windowsOf(labels.aggregate, await this.#groups(labels.aggregate, panes, group));
       const near = windows.filter(({ startMs, endMs }) => endMs >= fromMs && startMs < toMs);
       if (near.some(({ startMs, endMs }) => startMs < low + 2 * gapMs || endMs > high - 2 * gapMs)) continue;
@@ -186,27 +169,43 @@ export class WindowReader {
     }
   }
 
-  /** The panes of all partitions that begin in [fromMs, toMs), unread. */
-  async #panes(
-    { name, window, allowedLatenessMs }: Aggregate,
-    fromMs: number,
-    toMs: number,
-    states: ReadonlyMap<number, PartitionState | null>,
+  /** The panes of the windows that begin in the range, in all partitions. */
+  async #fixedPanes(
+    aggregate: Aggregate,
+    window: Exclude<Window, SessionWindow>,
+    { fromMs, toMs }: WindowRange,
   ): Promise<Pane[]> {
+    const slideMs = paneMs(window);
+    const count = (toMs - fromMs) / slideMs;
+    // Hopping windows may have panes of late events besides, whose names only the index knows.
+    if (window.kind === 'hopping' || !(count <= namedPanesMax))
+      return this.#indexedPanes(aggregate, fromMs, toMs - slideMs + window.sizeMs);
+    const members: string[] = [];
+    for (let startMs = Math.ceil(fromMs / slideMs) * slideMs; startMs < toMs; startMs += slideMs)
+      members.push(paneMember({ aggregate: aggregate.name, startMs, endMs: startMs + slideMs }));
+    return this.#revised(async (partition) => this.#store.panes.revisions(partition, members));
+  }
+
+  /** The panes of all partitions that begin in [fromMs, toMs). */
+  async #indexedPanes({ name, window }: Aggregate, fromMs: number, toMs: number): Promise<Pane[]> {
     const lastEndMs = toMs + (window.kind === 'session' ? 2 * window.gapMs : window.sizeMs);
-    const perPartition = this.#partitions.map(async (partition) => {
-      const maxEventTimeMs = states.get(partition)?.position.maxEventTimeMs ?? Number.NEGATIVE_INFINITY;
-      const closedMs = maxEventTimeMs - this.#pipeline.outOfOrderMs - allowedLatenessMs;
-      const isWanted = (member: string): boolean => {
-        const { aggregate, startMs } = parsePaneMember(member);
-        return aggregate === name && startMs >= fromMs && startMs < toMs;
-      };
-      const found = await this.#store.panes.list(partition, fromMs, lastEndMs, isWanted);
-      return found.map((pane): Pane => {
-        const { startMs, endMs } = parsePaneMember(pane.member);
-        return { ...pane, partition, startMs, endMs, closed: endMs <= closedMs };
-      });
+    const isWanted = (member: string): boolean => {
+      const { aggregate, startMs } = parsePaneMember(member);
+      return aggregate === name && startMs >= fromMs && startMs < toMs;
+    };
+    return this.#revised(async (partition) => {
+      const members = await this.#store.panes.members(partition, fromMs, lastEndMs);
+      return this.#store.panes.revisions(partition, members.filter(isWanted));
     });
+  }
+
+  async #revised(read: (partition: number) => Promise<PaneRevision[]>): Promise<Pane[]> {
+    const perPartition = this.#partitions.map(async (partition) =>
+      (await read(partition)).map((pane): Pane => {
+        const { startMs, endMs } = parsePaneMember(pane.member);
+        return { ...pane, partition, startMs, endMs };
+      }),
+    );
     return (await Promise.all(perPartition)).flat();
   }
 
@@ -225,9 +224,9 @@ export class WindowReader {
     return (await Promise.all(perPartition)).flat();
   }
 
-  #keep(key: string, revisions: string, rows: readonly WindowRow[]): void {
+  #keep(key: string, madeFrom: string, rows: readonly WindowRow[]): void {
     this.#drop(key);
-    this.#cache.set(key, { revisions, rows });
+    this.#cache.set(key, { madeFrom, rows });
     this.#cachedRows += rows.length;
     for (const oldest of this.#cache.keys()) {
       if (this.#cachedRows <= cachedRowsMax) break;
@@ -241,33 +240,27 @@ export class WindowReader {
   }
 }
 
-function groupByStart(windows: readonly GroupSlots[]): Map<number, GroupSlots[]> {
-  const byStart = new Map<number, GroupSlots[]>();
-  for (const window of windows) {
-    const list = byStart.get(window.startMs);
-    if (list === undefined) byStart.set(window.startMs, [window]);
-    else list.push(window);
-  }
-  return byStart;
+function listOf<T>(lists: Map<number, T[]>, key: number): T[] {
+  let list = lists.get(key);
+  if (list === undefined) lists.set(key, (list = []));
+  return list;
 }
 
-function revisionsOf(panes: readonly Pane[]): string {
-  return panes.map(({ partition, member, revision }) => `${partition}|${member}|${revision}`).join();
+/** Of two panes with the same identity the cells are the same: an owner commits each revision once. */
+function identityOf({ partition, member, revision, owner }: Pane): string {
+  return `${partition}|${member}|${revision}|${owner}`;
 }
 
-function toRow({ aggregate, watermarkMs }: Labels, window: GroupSlots): WindowRow {
-  const { startMs, endMs, group, slots, revision } = window;
+/** @param endMs after which nothing is expected, but for the allowed lateness */
+function statusOf({ aggregate, watermarkMs }: Labels, endMs: number): WindowStatus {
+  return endMs + aggregate.allowedLatenessMs <= watermarkMs ? 'closed' : 'open';
+}
+
+function toRow(labels: Labels, { startMs, endMs, group, slots, revision }: GroupSlots): WindowRow {
+  const { window, measures } = labels.aggregate;
+  const results: Record<string, WindowRow['results'][string]> = {};
+  for (const measure of measures) results[measure.name] = measureResult(measure, slots);
   // Until a session's gap has passed once more, an event may still extend it.
-  const graceMs =
-    aggregate.allowedLatenessMs + (aggregate.window.kind === 'session' ? aggregate.window.gapMs : 0);
-  return {
-    startMs,
-    endMs,
-    group,
-    results: Object.fromEntries(
-      aggregate.measures.map((measure) => [measure.name, measureResult(measure, slots)]),
-    ),
-    status: endMs + graceMs <= watermarkMs ? 'closed' : 'open',
-    revision,
-  };
+  const status = statusOf(labels, window.kind === 'session' ? endMs + window.gapMs : endMs);
+  return { startMs, endMs, group, results, status, revision };
 }

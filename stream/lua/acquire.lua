@@ -24,6 +24,7 @@ if not definition then
   redis.call('HSET', KEYS[1], 'definition', ARGV[2], 'offset', ARGV[3], 'base', ARGV[3])
 end
 redis.call('HSET', KEYS[1], 'owner', ARGV[1])
+redis.call('HDEL', KEYS[1], 'stopped')
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 local result = redis.call('HGETALL', KEYS[1])
 table.insert(result, 1, 'ok')

@@ -17,10 +17,17 @@ if meta[1] ~= ARGV[1] then return { 'fenced' } end
 if meta[2] ~= ARGV[2] then return { 'offset', meta[2] } end
 
 -- 2. Read what is there, compute what shall be.
--- An integer as HINCRBY understands it (64 bits, no leading zeros), or nil.
+-- The number that a text stands for, or nil. One beyond the doubles must be written as HINCRBY reads it: 64 bits, no zeros ahead.
 local function integer(text)
-  local number = (text == '0' or string.match(text, '^-?[1-9]%d*$')) and tonumber(text)
-  return number and math.abs(number) <= limit and number or nil
+  local number = tonumber(text)
+  if not number or string.find(text, '[^%-%d]') then return nil end
+  if number >= -exact and number <= exact then return number end
+  return string.find(text, '^-?[1-9]') and number >= -limit and number <= limit and number or nil
+end
+
+-- Whether an integer is exact in Lua's numbers.
+local function is_double(number)
+  return number >= -exact and number <= exact
 end
 
 -- The merge of two states of a register: mergeRegister of domain/distinct.ts.
@@ -103,7 +110,7 @@ for k = 3, #KEYS do
         result = (known or 0) + addition
         if result > limit or result < -limit then return { 'overflow', key, field } end
         -- What is there may itself be beyond the doubles, and the result below: exact only where all three are within.
-        is_exact = math.abs(result) <= exact and math.abs(addition) <= exact and math.abs(known or 0) <= exact
+        is_exact = is_double(result) and is_double(addition) and is_double(known or 0)
       elseif known and operation == 'min' then
         result = math.min(known, tonumber(value))
       elseif known then
@@ -113,7 +120,8 @@ for k = 3, #KEYS do
       end
       local writes = is_exact and plan.set or plan.add
       writes[#writes + 1] = field
-      writes[#writes + 1] = is_exact and string.format('%.0f', result) or value
+      -- Redis writes a number with 17 digits: all of an exact integer's.
+      writes[#writes + 1] = is_exact and result or value
     end
   end
   at = at + 3 * count
@@ -148,6 +156,7 @@ for k = 3, #KEYS do
   end
   for i = 1, #plan.add, 2 do redis.call('HINCRBY', KEYS[k], plan.add[i], plan.add[i + 1]) end
   redis.call('HINCRBY', KEYS[k], 'revision', 1)
+  redis.call('HSET', KEYS[k], 'owner', ARGV[1])
   redis.call('ZADD', KEYS[2], plan.score, plan.member)
 end
 for i = 8, 7 + 2 * counters, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end

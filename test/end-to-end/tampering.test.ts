@@ -110,8 +110,8 @@ test('a wholly missing window is reported, too', async () => {
   });
   const ended = await reconcile();
   expect(ended.code).toBe(2);
-  // All of the hash but its revision.
-  expect(Number(lastJson(ended)['unexplained'])).toBe(Object.keys(cells).length - 1);
+  // All of the hash but its revision and owner.
+  expect(Number(lastJson(ended)['unexplained'])).toBe(Object.keys(cells).length - 2);
   await withRedis(world.endpoints.redisUrl, (redis) => redis.hset(key, cells));
   expect((await reconcile()).code).toBe(0);
 });

@@ -45,7 +45,7 @@ export async function redisCells(url: string, pipeline: string): Promise<Cells> 
     for (const key of await keysOf(redis, `reckon:{${pipeline}:*}:pane:*`)) {
       const [, aggregate, startMs] = /:pane:(.+)\|(-?\d+)\|-?\d+$/.exec(key) ?? [];
       for (const [field, text] of Object.entries(await redis.hgetall(key))) {
-        if (field === 'revision') continue;
+        if (field === 'revision' || field === 'owner') continue;
         const at = field.indexOf('|');
         const slot = field.slice(0, at);
         const name = `${aggregate} · ${startMs} · ${field.slice(at + 1)} · ${slot}`;
