@@ -144,8 +144,12 @@ export function defineScript(
  */
 function heals(error: unknown): boolean {
   const { message } = error as Error;
-  return /^(Too many Cluster redirections|Connection is closed|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|LOADING)/.test(
-    message,
+  return (
+    /^(Too many Cluster redirections|Connection is closed|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|LOADING)/.test(
+      message,
+    ) ||
+    // A key that the script named itself is on its way to another node.
+    message.includes('attempted to access a non local key')
   );
 }
 

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { readUtf8 } from '../../clients/kafka.ts';
-import type { Redis } from '../../clients/redis.ts';
+import type { Redis, RedisNode } from '../../clients/redis.ts';
 import { createDecoder } from '../../domain/decode.ts';
 import { definePipeline } from '../../domain/pipeline.ts';
 import { PartitionFold } from '../../stream/fold.ts';
@@ -22,15 +22,68 @@ export const clicks = definePipeline({
     id: 'id',
     time: { field: 'at', format: 'epoch-ms' },
   },
-  aggregates: { total: { window: { tumbling: '1d' }, measures: { n: 'count' } } },
+  aggregates: {
+    total: {
+      window: { tumbling: '1d' },
+      measures: { n: 'count', latest: { max: 'at' } },
+    },
+    // Panes come into being during any fault.
+    brief: { window: { tumbling: '200ms' }, measures: { n: 'count' } },
+  },
   outOfOrder: '1s',
 });
 
 export const decode = createDecoder(clicks, readUtf8);
 
 export function click(partition: number, offset: number) {
-  const value = Buffer.from(JSON.stringify({ id: `${partition}:${offset}`, at: 1_000_000 + offset }));
+  const value = Buffer.from(JSON.stringify({ id: `click ${offset}`, at: 1_000_000 + offset }));
   return { partition, offset, timestampMs: 1_000_000 + offset, key: null, value };
+}
+
+/**
+ * What is in Redis of a partition, key by key, as text: all but who owned it and how many commits it took.
+ * @param nodes the server, or all masters
+ */
+export async function contentOf(
+  nodes: readonly RedisNode[],
+  partition: number,
+): Promise<Record<string, unknown>> {
+  const tag = `{${clicks.name}:${partition}}`;
+  const content: Record<string, unknown> = {};
+  for (const node of nodes)
+    for (const key of await node.keys(`reckon:${tag}:*`)) {
+      const value = await valueOf(node, key);
+      if (value !== null) content[key.replace(tag, '')] = value;
+    }
+  return content;
+}
+
+async function valueOf(node: RedisNode, key: string): Promise<unknown> {
+  switch (await node.type(key)) {
+    case 'hash': {
+      const { owner: _owner, epoch: _epoch, revision: _revision, ...cells } = await node.hgetall(key);
+      return cells;
+    }
+    case 'zset':
+      return node.zrange(key, 0, '-1', 'WITHSCORES');
+    case 'string':
+      return (await node.getBuffer(key))?.toString('base64') ?? null;
+    default:
+      return null;
+  }
+}
+
+/** Commits the same records to another partition, in one go and without any fault: what `contentOf` must be equal to. */
+export async function commitUndisturbed(redis: Redis, partition: number, records: number): Promise<void> {
+  const store = new StateStore(redis, clicks);
+  const { position } = await store.acquire(partition, 'undisturbed', 0);
+  const fold = new PartitionFold(clicks, decode, position, 0);
+  for (let offset = 0; offset < records; offset++) {
+    fold.take(click(partition, offset));
+    const last = offset === records - 1;
+    if (last || offset % 1_000 === 999)
+      expect(await store.commit(partition, 'undisturbed', fold.takeChanges())).toEqual({ kind: 'committed' });
+  }
 }
 
 export class CommitWriter {
