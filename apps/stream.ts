@@ -1,4 +1,7 @@
-/** `npm run stream`: the speed layer of every configured pipeline, until SIGTERM. */
+/**
+ * `npm run stream`: the speed layer of every configured pipeline, until SIGTERM. Guarantee: at the end of a run it prints what
+ * became of every record, by partition and aggregate; where that does not add up the exit code is not 0.
+ */
 import { join } from 'node:path';
 import { ArchiveTable } from '../batch/archive-table.ts';
 import { LakeHistory } from '../batch/history.ts';
@@ -6,6 +9,8 @@ import { DuckDb } from '../clients/duckdb.ts';
 import { prepareTopics } from '../clients/kafka-topics.ts';
 import { LocalObjectStore } from '../clients/object-store.ts';
 import { connectRedis } from '../clients/redis.ts';
+import { describeAccount } from '../domain/accounting.ts';
+import type { Account } from '../domain/accounting.ts';
 import { SpeedLayer } from '../stream/consumer.ts';
 import { readConfig } from './config.ts';
 import { createLogger, readOptions, runMain, runUntilShutdown } from './main.ts';
@@ -20,6 +25,20 @@ await runMain(async () => {
   const redis = await connectRedis(config.redisUrl);
   const lake = new LocalObjectStore(config.lakeUrl);
 
+  let addsUp = true;
+  // At the end of a run there may be nobody left to read.
+  process.stdout.on('error', () => undefined);
+  const printAccounts = (pipeline: string, accounts: readonly Account[] | null): void => {
+    if (accounts === null) logger.warn({ pipeline }, 'Redis does not answer: no accounting of this run');
+    for (const account of accounts ?? []) {
+      const { partition, aggregate, holds } = account;
+      const line = `${pipeline}, partition ${partition}, ${aggregate}: ${describeAccount(account)}`;
+      process.stdout.write(`${line}\n`);
+      if (!holds) logger.error({ pipeline, partition, aggregate }, line);
+      addsUp &&= holds;
+    }
+  };
+
   await runUntilShutdown(logger, 'stream', async (onFatal) => {
     const layers = await Promise.all(
       pipelines.map((pipeline) =>
@@ -32,6 +51,7 @@ await runMain(async () => {
             DuckDb.open({ memoryLimit: '512MB', threads: 1, tempDirectory: join(config.home, 'tmp') }),
           ),
           log: (event, message) => logger.info({ pipeline: pipeline.name, ...event }, message),
+          onAccounts: (accounts) => printAccounts(pipeline.name, accounts),
           onFatal,
         }),
       ),
@@ -43,4 +63,5 @@ await runMain(async () => {
       },
     };
   });
+  return addsUp ? 0 : 1;
 });

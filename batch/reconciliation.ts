@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { quoteIdentifier as identifier, quoteLiteral as literal, quotePath } from '../clients/duckdb.ts';
 import type { DuckDb, Row } from '../clients/duckdb.ts';
+import { accountOf } from '../domain/accounting.ts';
 import type { Aggregate } from '../domain/aggregate.ts';
 import type { SpeedSnapshot } from '../domain/contracts.ts';
 import { fromOffsetVector, toOffsetVector } from '../domain/offset-vector.ts';
@@ -164,21 +165,11 @@ async function account(
   partitions: readonly SnapshotPartition[],
 ): Promise<AccountingRow[]> {
   const rows = await database.query(accountingSql(pipeline, aggregate));
-  return partitions.map(({ partition, baseOffset, nextOffset, counters }) => {
+  return partitions.map((counted) => {
+    const { partition, baseOffset, nextOffset } = counted;
     const row = rows.find((candidate) => Number(candidate['_partition']) === partition) ?? {};
     const term = (name: keyof Accounting) => String(row[name] ?? 0n);
-    const counter = (name: string) => counters[name] ?? '0';
-    const dead = Object.entries(counters)
-      .filter(([name]) => name.startsWith('dead:'))
-      .reduce((sum, [, value]) => sum + BigInt(value), 0n);
-    const speed: Accounting = {
-      consumed: counter('consumed'),
-      counted: counter(`counted:${aggregate.name}`),
-      filtered: counter(`filtered:${aggregate.name}`),
-      duplicate: counter('duplicate'),
-      late: counter(`late:${aggregate.name}`),
-      dead: dead.toString(),
-    };
+    const account = accountOf(aggregate.name, counted);
     const batch: Accounting = {
       consumed: term('consumed'),
       counted: term('counted'),
@@ -187,20 +178,19 @@ async function account(
       late: term('late'),
       dead: term('dead'),
     };
-    const offsetSpan = String(nextOffset - baseOffset);
-    const offsetGaps = counter('gaps');
-    const spans = BigInt(speed.consumed) + BigInt(offsetGaps) === BigInt(offsetSpan);
-    const agree = Object.entries(speed).every(([name, value]) => batch[name as keyof Accounting] === value);
-    const holds = spans && agree && identityHolds(speed);
-    return { aggregate: aggregate.name, partition, offsetSpan, offsetGaps, speed, batch, holds };
+    const agree = Object.entries(account.terms).every(
+      ([name, value]) => batch[name as keyof Accounting] === value,
+    );
+    return {
+      aggregate: aggregate.name,
+      partition,
+      offsetSpan: String(nextOffset - baseOffset),
+      offsetGaps: account.offsetGaps,
+      speed: account.terms,
+      batch,
+      holds: account.holds && agree,
+    };
   });
-}
-
-function identityHolds({ consumed, counted, filtered, duplicate, late, dead }: Accounting): boolean {
-  return (
-    BigInt(consumed) ===
-    [counted, filtered, duplicate, late, dead].reduce((sum, term) => sum + BigInt(term), 0n)
-  );
 }
 
 /** A lake without files still has the relation's shape. */

@@ -17,10 +17,13 @@ import {
 } from '../clients/kafka.ts';
 import type { Admin, Consumer, EachBatchPayload, Producer } from '../clients/kafka.ts';
 import type { Redis } from '../clients/redis.ts';
+import type { Account } from '../domain/accounting.ts';
 import { createDecoder } from '../domain/decode.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { History } from '../domain/history.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
+import { readAccounts } from './accounts.ts';
+import { baseNote, groupOf, parseBaseNote } from './group-offsets.ts';
 import { toRecords } from './log-records.ts';
 import { OwnershipLost, Partition } from './partition.ts';
 import type { PartitionDeps } from './partition.ts';
@@ -35,30 +38,21 @@ export interface SpeedLayerOptions {
   /** What the lake has of the log, where Kafka has no more; null where there is no lake. */
   readonly history: History | null;
   readonly log: (event: Readonly<Record<string, unknown>>, message: string) => void;
+  /**
+   * Told at the end of a run what became of the records of the partitions that are owned then; null where Redis does not say.
+   */
+  readonly onAccounts: (accounts: readonly Account[] | null) => void;
   /** Called once when the layer cannot go on; the process should end. */
   readonly onFatal: (error: unknown) => void;
 }
 
 /** How often the offsets are told to Kafka, for lag tools, and the lag to the readers. */
 const reportMs = 2_000;
-/** What the last flush of a drain may take. */
+/** What the last flush of a drain may take, and what may be said of a run that failed. */
 const flushPatienceMs = 5_000;
+const lastWordsMs = 2_000;
 /** Pause before a lost partition is acquired again. */
 const reacquireMs = 250;
-
-function groupOf(pipeline: Pipeline): string {
-  return `reckon-speed-${pipeline.name}`;
-}
-
-/** Kafka's committed offsets carry where counting began: it is known even when Redis has lost everything. */
-function baseNote(baseOffset: number): string {
-  return `base=${baseOffset}`;
-}
-
-function parseBaseNote(metadata: string): number | null {
-  const match = /^base=(\d+)$/.exec(metadata);
-  return match === null ? null : Number(match[1]);
-}
 
 export class SpeedLayer {
   readonly #options: SpeedLayerOptions;
@@ -102,8 +96,8 @@ export class SpeedLayer {
 
   /** Joins the group and consumes until `stop`. */
   static async start(options: SpeedLayerOptions): Promise<SpeedLayer> {
-    const admin = await connectAdmin(options.kafkaBrokers, `reckon-speed-${options.pipeline.name}`);
-    const producer = await connectProducer(options.kafkaBrokers, `reckon-speed-${options.pipeline.name}`);
+    const admin = await connectAdmin(options.kafkaBrokers, groupOf(options.pipeline));
+    const producer = await connectProducer(options.kafkaBrokers, groupOf(options.pipeline));
     const layer = new SpeedLayer(options, admin, producer);
     await layer.#run();
     return layer;
@@ -139,9 +133,12 @@ export class SpeedLayer {
     if (this.#ticker !== null) clearInterval(this.#ticker);
     const owned = [...this.#partitions.values()];
     const flushed = Promise.all(owned.map((partition) => partition.flush().catch(() => undefined)));
-    await Promise.race([
-      flushed.then(() => this.#reportOffsets()).catch(() => undefined),
-      sleep(flushPatienceMs, undefined, { ref: false }),
+    await Promise.all([
+      within(
+        flushPatienceMs,
+        flushed.then(() => this.#reportOffsets()),
+      ),
+      this.#account(flushPatienceMs, flushed),
     ]);
     await this.#consumer.disconnect();
     await Promise.all([this.#producer.disconnect(), this.#admin.disconnect()]);
@@ -174,7 +171,7 @@ export class SpeedLayer {
     } catch (error) {
       if (generation !== this.#generation || this.#stopped) return;
       if (heals(error)) this.#reacquireLater(partition, error as Error);
-      else this.#fatal(error);
+      else this.#fatal(error, [partition]);
     }
   }
 
@@ -247,7 +244,7 @@ export class SpeedLayer {
     if (this.#partitions.get(partition) !== owned) return;
     this.#partitions.delete(partition);
     if (!(error instanceof OwnershipLost)) {
-      this.#fatal(error);
+      this.#fatal(error, [partition]);
       return;
     }
     this.#consumer.pause([{ topic: this.#options.pipeline.topic, partitions: [partition] }]);
@@ -265,11 +262,27 @@ export class SpeedLayer {
     if (offsets.length > 0) await this.#consumer.commitOffsets(offsets);
   }
 
-  #fatal(error: unknown): void {
+  /** Ends the run; readers see why, as long as nobody acquires the partitions (all of them, where it is not known which). */
+  #fatal(error: unknown, partitions: readonly number[] = [...this.#assigned]): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#options.onFatal(kafkaFailure(error));
+    const failure = kafkaFailure(error);
+    const code = failure instanceof ReckonError ? failure.code : 'internal';
+    const left = partitions.map((partition) => this.#deps.store.leaveStopped(partition, code));
+    void this.#account(lastWordsMs, Promise.all(left)).finally(() => this.#options.onFatal(failure));
   }
+
+  /** Reads the accounts of what is owned, once the work before is done, and tells them. */
+  async #account(patienceMs: number, before: Promise<unknown>): Promise<void> {
+    const { pipeline, onAccounts } = this.#options;
+    const accounts = before.then(() => readAccounts(this.#deps.store, pipeline, [...this.#assigned]));
+    onAccounts(await within(patienceMs, accounts));
+  }
+}
+
+/** What a promise gives; null where it fails or takes too long. */
+async function within<T>(patienceMs: number, promise: Promise<T>): Promise<T | null> {
+  return Promise.race([promise.catch(() => null), sleep(patienceMs, null, { ref: false })]);
 }
 
 /** Whether acquiring again may go well: another owner was faster, or Kafka does not answer for a while. */
