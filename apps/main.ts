@@ -87,6 +87,8 @@ export function printJson(result: Record<string, unknown>): void {
 
 /** What a drain may take before the process ends without it. */
 export const drainMaxMs = 20_000;
+/** kafkajs may leave a connection open after a broker was restarted; nothing waits for such remains of a drained process. */
+const lingerMs = 1_000;
 
 /** A process at work. */
 export interface Working {
@@ -118,6 +120,7 @@ export async function runUntilShutdown(
   const drained = await Promise.race([drain().then(() => true), sleep(drainMaxMs, false, { ref: false })]);
   if (drained) {
     logger.info(`${name} stopped`);
+    setTimeout(() => process.exit(), lingerMs).unref();
     return;
   }
   logger.warn(
