@@ -6,13 +6,13 @@ import { isUtf8 } from 'node:buffer';
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { Kafka, logLevel, Partitioners } from 'kafkajs';
-import type { Admin, Consumer, EachBatchPayload, KafkaMessage, Producer } from 'kafkajs';
+import type { Admin, Batch, Consumer, EachBatchPayload, KafkaMessage, Producer } from 'kafkajs';
 import { ReckonError } from '../domain/errors.ts';
 import { createFetchDecoder } from './fetch-response.ts';
 import type { DecodeFetchResponse } from './fetch-response.ts';
 import { codecs } from './kafka-codecs.ts';
 
-export type { Admin, Consumer, EachBatchPayload, KafkaMessage, Producer };
+export type { Admin, Batch, Consumer, EachBatchPayload, KafkaMessage, Producer };
 
 /**
  * kafkajs' own decoder of what a fetch brings, an inner object of the pinned version that it asks at every answer. The one put

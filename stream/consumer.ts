@@ -24,7 +24,7 @@ import type { History } from '../domain/history.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { readAccounts } from './accounts.ts';
 import { baseNote, groupOf, parseBaseNote } from './group-offsets.ts';
-import { toRecords } from './log-records.ts';
+import { takeInParts } from './log-records.ts';
 import { OwnershipLost, Partition } from './partition.ts';
 import type { PartitionDeps } from './partition.ts';
 import { SideOutputSender } from './side-outputs.ts';
@@ -194,7 +194,7 @@ export class SpeedLayer {
       !this.#stopped && payload.isRunning() && !payload.isStale() && generation === this.#generation;
     if (!wanted()) return;
     try {
-      const taken = await owned.take(toRecords(batch.partition, batch.messages), wanted);
+      const taken = await takeInParts(batch, (records) => owned.take(records, wanted), wanted);
       const reached = batch.messages[taken - 1];
       if (wanted() && reached !== undefined) payload.resolveOffset(reached.offset);
       // Redis is slow: this partition waits until there is room again, the others go on.
