@@ -48,6 +48,7 @@ async function main(): Promise<void> {
       pipelines: pipelines.map(({ name }) => name),
       reports: createReportStore(config.reportsDir),
       readStatus: deps.readStatus,
+      readReachable: deps.readReachable,
       temporalUiUrl: config.temporalUiUrl,
       onError: (error) => logger.error({ err: error }, 'request failed'),
     });

@@ -13,6 +13,24 @@ export interface PartitionStatus {
   readonly lag: string;
   /** Null before the first decodable record. */
   readonly watermark: string | null;
+  /** Everything was taken and nothing came for a while: the pipeline's watermark does not wait for it. */
+  readonly idle: boolean;
+  /** Code of the failure that stopped its last owner (`domain/errors.ts`); null since somebody acquired it. */
+  readonly stopped: string | null;
+  /** How often it was acquired. */
+  readonly epoch: number;
+  /** Panes that a record may still change. */
+  readonly openPanes: number;
+  /** `consumed`, `gaps`, `duplicate`, `dead:<reason>`, and by aggregate `counted:`, `filtered:`, `late:`; each, also at 0. */
+  readonly counters: Readonly<Record<string, string>>;
+  /** What its owner said last of itself, every two seconds while it is alive; null where none has said anything. */
+  readonly owner: OwnerStatus | null;
+}
+
+export interface OwnerStatus {
+  /** Records of the log that it had not committed when it looked. */
+  readonly lag: string;
+  readonly seenAt: string;
 }
 
 export interface PipelineStatus {
@@ -26,9 +44,15 @@ export interface PipelineStatus {
   readonly lag: string;
   /** Windows that a record may still change. */
   readonly openWindows: number;
-  /** The lowest watermark of the partitions that have one. */
+  /** The lowest of the partitions that are not idle, which labels windows (`domain/watermark.ts`); null before the first event. */
   readonly watermark: string | null;
   readonly partitions: readonly PartitionStatus[];
+}
+
+/** Which of the servers behind answer. */
+export interface Reachable {
+  readonly redis: boolean;
+  readonly kafka: boolean;
 }
 
 export type ReadStatus = () => Promise<readonly PipelineStatus[]>;

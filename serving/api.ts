@@ -6,15 +6,18 @@ import Fastify from 'fastify';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ReportStore } from '../batch/report-store.ts';
 import { ReckonError } from '../domain/errors.ts';
-import type { PipelineStatus, ReadStatus } from '../domain/status.ts';
+import type { PipelineStatus, Reachable, ReadStatus } from '../domain/status.ts';
 import { renderHomePage } from './home-page.ts';
 import type { StatusResult } from './home-page.ts';
 import { linksOf } from './links.ts';
+import { metricsContentType, renderMetrics } from './metrics.ts';
 
 export interface ApiDeps {
   readonly pipelines: readonly string[];
   readonly reports: ReportStore;
   readonly readStatus: ReadStatus;
+  /** Never fails: what does not answer in time is away. */
+  readonly readReachable: () => Promise<Reachable>;
   /** Linked from the page; null where it is unknown. */
   readonly temporalUiUrl: string | null;
   /** Told of errors that are bugs; the client gets a plain 500. */
@@ -72,6 +75,11 @@ export function createApi(deps: ApiDeps): FastifyInstance {
   });
 
   app.get('/healthz', () => ({ status: 'ok' }));
+  app.get('/metrics', async (_request, reply) => {
+    const [status, reachable] = await Promise.all([statusOrProblem(readStatus), deps.readReachable()]);
+    const text = await renderMetrics(status.ok ? status.pipelines : null, reachable, Date.now());
+    return reply.type(metricsContentType).send(text);
+  });
   app.get('/v1/status', async () => ({ pipelines: await readStatus() }));
 
   app.get<{ Querystring: { pipeline?: string; limit?: number } }>(

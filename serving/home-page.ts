@@ -4,7 +4,7 @@
  */
 import { counted, grouped, Html, html, nothing, page, table } from '../batch/page-frame.ts';
 import type { ReportEntry } from '../batch/report-store.ts';
-import type { PipelineStatus } from '../domain/status.ts';
+import type { PartitionStatus, PipelineStatus } from '../domain/status.ts';
 import { linksOf } from './links.ts';
 
 export type StatusResult =
@@ -68,21 +68,36 @@ function pipelineOf(pipeline: PipelineStatus): Html {
     <p>
       <b>${counted(pipeline.records, 'record')}</b> consumed, <b>${grouped(pipeline.counted)}</b> counted, lag
       <b>${grouped(pipeline.lag)}</b>, <b>${counted(pipeline.openWindows, 'open window')}</b>, watermark
-      ${pipeline.watermark ?? 'none yet'}
+      ${pipeline.watermark ?? 'none yet'}${stoppedOf(pipeline)}
     </p>
     <details>
       <summary>${counted(pipeline.partitions.length, 'partition')} of topic ${pipeline.topic}</summary>
       ${table(
-        [...numeric, { name: 'watermark' }],
+        [...numeric, { name: 'watermark' }, { name: 'state' }],
         pipeline.partitions.map((partition) => [
           partition.partition,
           grouped(partition.nextOffset),
           grouped(partition.endOffset),
           grouped(partition.lag),
           partition.watermark ?? 'none yet',
+          stateOf(partition),
         ]),
       )}
     </details>`;
+}
+
+/** Told without opening anything. */
+function stoppedOf({ partitions }: PipelineStatus): Html {
+  const stopped = partitions.filter((partition) => partition.stopped !== null);
+  return stopped.length === 0
+    ? nothing
+    : html`, <b class="bad">${counted(stopped.length, 'partition')} stopped</b>`;
+}
+
+function stateOf({ stopped, idle, epoch }: PartitionStatus): Html | string {
+  if (stopped !== null) return html`<b class="bad">stopped: ${stopped}</b>`;
+  if (epoch === 0) return 'not begun';
+  return idle ? 'idle' : 'active';
 }
 
 function reportsOf(reports: readonly ReportEntry[]): Html {

@@ -10,8 +10,11 @@ import type { PartitionState } from './state-store.ts';
 const idleAfterMs = 10_000;
 const reportMaxAgeMs = 10_000;
 
+/** What of a partition's state tells how far it is. */
+type Reached = Pick<PartitionState, 'position' | 'report'>;
+
 /** @param nowMs wall clock; that of the owner should not be far from it */
-export function isIdle({ report }: PartitionState, nowMs: number): boolean {
+export function isIdle({ report }: Reached, nowMs: number): boolean {
   if (report === null || report.idleSinceMs === null) return false;
   return nowMs - report.idleSinceMs >= idleAfterMs && nowMs - report.seenAtMs <= reportMaxAgeMs;
 }
@@ -23,7 +26,7 @@ export function isIdle({ report }: PartitionState, nowMs: number): boolean {
  */
 export function watermarkOf(
   { outOfOrderMs }: Pipeline,
-  states: readonly (PartitionState | null)[],
+  states: readonly (Reached | null)[],
   nowMs: number,
 ): number {
   const begun = states.filter((state) => state !== null);

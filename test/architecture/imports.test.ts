@@ -58,6 +58,7 @@ const table: Record<string, readonly string[]> = {
 const readSides = new Set([
   'stream/state-store.ts',
   'stream/keys.ts',
+  'stream/progress.ts',
   'stream/snapshot.ts',
   'batch/report-store.ts',
   'batch/report-page.ts',

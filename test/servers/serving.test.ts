@@ -20,6 +20,7 @@ const api = () =>
     pipelines: ['flights'],
     reports: createReportStore(dir),
     readStatus: async () => [],
+    readReachable: async () => ({ redis: true, kafka: true }),
     temporalUiUrl: null,
   });
 

@@ -5,21 +5,12 @@ import { join } from 'node:path';
 import { canonicalJson, createReportStore } from '../../batch/report-store.ts';
 import type { ReportStore } from '../../batch/report-store.ts';
 import { ReckonError } from '../../domain/errors.ts';
-import type { PipelineStatus } from '../../domain/status.ts';
 import { createApi } from '../../serving/api.ts';
 import type { ApiDeps } from '../../serving/api.ts';
 import { sampleReport, unexplainedReport } from '../support/sample-report.ts';
+import { samplePartition, sampleStatus } from '../support/sample-status.ts';
 
-const status: PipelineStatus = {
-  pipeline: 'flights',
-  topic: 'flights',
-  records: '20000',
-  counted: '19990',
-  lag: '12',
-  openWindows: 3,
-  watermark: '2001-01-31T22:00:00.000Z',
-  partitions: [{ partition: 0, nextOffset: '20000', endOffset: '20012', lag: '12', watermark: null }],
-};
+const status = sampleStatus();
 
 let dir: string;
 let reports: ReportStore;
@@ -34,6 +25,7 @@ async function get(url: string, change: Partial<ApiDeps> = {}) {
     pipelines: ['flights'],
     reports,
     readStatus: async () => [status],
+    readReachable: async () => ({ redis: true, kafka: true }),
     temporalUiUrl: 'http://127.0.0.1:8233',
     ...change,
   });
@@ -131,12 +123,36 @@ test('GET / shows status, reports with links, and the Temporal UI', async () => 
   expect(body).toContain('href="http://127.0.0.1:8233"');
 });
 
+test('GET / names a partition that has stopped', async () => {
+  const partitions = [samplePartition(), samplePartition({ partition: 1, stopped: 'log-truncated' })];
+  const { body } = await get('/', { readStatus: async () => [sampleStatus({ partitions })] });
+  expect(body).toContain('1 partition stopped');
+  expect(body).toContain('stopped: log-truncated');
+  expect((await get('/')).body).not.toContain('stopped');
+});
+
+test('GET /metrics gives the status for Prometheus, also where servers do not answer', async () => {
+  const response = await get('/metrics');
+  expect(response.statusCode).toBe(200);
+  expect(response.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
+  expect(response.body).toContain('reckon_consumer_lag_records{pipeline="flights",partition="0"} 12\n');
+  const away = await get('/metrics', {
+    readStatus: () => Promise.reject(new ReckonError('unreachable', 'Redis does not answer.')),
+    readReachable: async () => ({ redis: false, kafka: true }),
+  });
+  expect(away.statusCode).toBe(200);
+  expect(away.body).toContain('reckon_redis_up 0\n');
+  expect(away.body).toContain('reckon_kafka_up 1\n');
+  expect(away.body).not.toContain('reckon_consumer_lag_records');
+});
+
 test('many readers at the same moment ask the servers behind once', async () => {
   let reads = 0;
   const api = createApi({
     pipelines: ['flights'],
     reports,
     temporalUiUrl: null,
+    readReachable: async () => ({ redis: true, kafka: true }),
     readStatus: async () => {
       reads += 1;
       await new Promise((resolve) => setTimeout(resolve, 50));
