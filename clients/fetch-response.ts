@@ -1,10 +1,22 @@
 /**
- * Kafka's fetch response (version 11), decoded: a fifth of the time of kafkajs' own decoder, which makes half a dozen objects
+ * Kafka's fetch response (version 11), decoded: in a quarter of the time of kafkajs' own decoder, which makes half a dozen objects
  * and three big integers of every record. Guarantee: the same outcome, object for object; what is not the common case
  * (compression, transactions, old formats, numbers beyond 2^53) is left to kafkajs.
  * `test/unit/fetch-response.test.ts` holds the two equal.
  */
-import type { KafkaMessage } from 'kafkajs';
+
+/** A message in kafkajs' form. */
+interface FetchedMessage {
+  readonly magicByte: number;
+  readonly attributes: number;
+  readonly timestamp: string;
+  readonly offset: string;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly isControlRecord: boolean;
+  readonly batchContext: object;
+}
 
 /** As the protocol describes it; offsets are texts. */
 export interface FetchResponse {
@@ -26,7 +38,7 @@ interface FetchedPartition {
   readonly lastStartOffset: string;
   readonly abortedTransactions: readonly unknown[];
   readonly preferredReadReplica: number;
-  readonly messages: readonly KafkaMessage[];
+  readonly messages: readonly FetchedMessage[];
 }
 
 export type DecodeFetchResponse = (raw: Buffer) => Promise<FetchResponse>;
@@ -93,9 +105,9 @@ class Reader {
     };
   }
 
-  #messages(): KafkaMessage[] {
+  #messages(): FetchedMessage[] {
     const length = this.#int32();
-    const messages: KafkaMessage[] = [];
+    const messages: FetchedMessage[] = [];
     if (length <= 0 || this.#at + length > this.#raw.length) return messages;
     if (length < batchHeaderBytes) throw new NotCommon();
     const end = this.#at + length;
@@ -110,7 +122,7 @@ class Reader {
     return messages;
   }
 
-  #batch(into: KafkaMessage[]): void {
+  #batch(into: FetchedMessage[]): void {
     const firstOffset = this.#int64();
     this.#at += 4;
     const partitionLeaderEpoch = this.#int32();
@@ -154,7 +166,7 @@ class Reader {
     firstTimestamp: number,
     stamp: string | null,
     batchContext: object,
-  ): KafkaMessage {
+  ): FetchedMessage {
     const length = this.#varint();
     const end = this.#at + length;
     const attributes = this.#raw.readInt8(this.#at++);
@@ -165,7 +177,7 @@ class Reader {
     const headerCount = this.#varint();
     const headers = headerCount > 0 ? this.#headers(headerCount) : {};
     if (this.#at !== end) throw new NotCommon();
-    const message = {
+    return {
       magicByte: currentMagic,
       attributes,
       timestamp: stamp ?? String(safe(firstTimestamp + timestampDelta)),
@@ -176,7 +188,6 @@ class Reader {
       isControlRecord: false,
       batchContext,
     };
-    return message as KafkaMessage;
   }
 
   #headers(count: number): Record<string, unknown> {
