@@ -12,7 +12,7 @@ import { connectAdmin, readOffsets } from '../clients/kafka.ts';
 import { LocalObjectStore } from '../clients/object-store.ts';
 import { connectRedis } from '../clients/redis.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
-import { snapshotSpeed } from '../stream/snapshot.ts';
+import { confirmSnapshot, snapshotSpeed } from '../stream/snapshot.ts';
 import { StateStore } from '../stream/state-store.ts';
 import type { Config } from './config.ts';
 
@@ -62,7 +62,11 @@ export async function createWorkerDeps(config: Config, pipelines: readonly Pipel
         );
       }),
     compareLayers: (pipeline, snapshot, signal) =>
-      withDatabase(signal, (database) => compareLayers(database, archiveOf(pipeline), pipeline, snapshot)),
+      withDatabase(signal, async (database) => {
+        const report = await compareLayers(database, archiveOf(pipeline), pipeline, snapshot);
+        if (report.verdict === 'exact') await confirmSnapshot(new StateStore(redis, pipeline), snapshot);
+        return report;
+      }),
     close: async () => {
       redis.disconnect();
       await admin.disconnect();

@@ -3,7 +3,7 @@
  * exactly that vector. Open windows are read together with the vector by one script; closed ones cannot change any more
  * (every later record is late for them), so they may be read after it, in portions.
  */
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { quoteLiteral } from '../clients/duckdb.ts';
 import type { DuckDb, DuckDBValue } from '../clients/duckdb.ts';
@@ -73,6 +73,15 @@ export async function snapshotSpeed(
   const behind = deps.log.map(({ partition, end }) => Math.max(0, end - Number(vector[partition] ?? end)));
   const lag = String(behind.reduce((sum, records) => sum + records, 0));
   return { pipeline: pipeline.name, scope, vector, lag, path };
+}
+
+/** Labels what a reconciliation found exact; called after a report whose verdict is `exact`. */
+export async function confirmSnapshot(store: StateStore, snapshot: SpeedSnapshot): Promise<void> {
+  const { partitions } = JSON.parse(await readFile(countersFileOf(snapshot.path), 'utf8')) as {
+    partitions: SnapshotPartition[];
+  };
+  for (const { partition, maxEventTimeMs } of partitions)
+    if (maxEventTimeMs !== null) await store.noteReconciled(partition, maxEventTimeMs);
 }
 
 function describe({ partition, state }: PartitionSnapshot): SnapshotPartition {

@@ -12,7 +12,7 @@ import { countingRules } from '../domain/pipeline.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { noEventTime } from '../domain/watermark.ts';
 import type { Changes, Position } from './fold.ts';
-import { metaKey, paneIndexKey, paneKey, paneMember, sketchPrefix } from './keys.ts';
+import { metaKey, paneIndexKey, paneKey, paneMember, sketchKey, sketchPrefix } from './keys.ts';
 import { fromSketchReply, toPaneCells } from './pane-cells.ts';
 import type { PaneCells } from './pane-cells.ts';
 import { PaneReader } from './pane-reader.ts';
@@ -30,6 +30,8 @@ export interface PartitionState {
   readonly position: Position;
   /** First offset that this state ever took. */
   readonly baseOffset: number;
+  /** The panes that records up to this event time have closed were found exact; −Infinity before a reconciliation. */
+  readonly reconciledUpToMs: number;
   readonly counters: ReadonlyMap<string, bigint>;
   /** How often the partition was acquired. */
   readonly epoch: number;
@@ -68,6 +70,7 @@ export class StateStore {
   readonly #commit: Script;
   readonly #snapshot: Script;
   readonly #report: Script;
+  readonly #reconcile: Script;
   readonly #stop: Script;
   /** With which token this process acquired a partition last. */
   readonly #owners = new Map<number, string>();
@@ -81,6 +84,7 @@ export class StateStore {
     this.#commit = defineScript(redis, 'reckonCommit', lua('commit'));
     this.#snapshot = defineScript(redis, 'reckonSnapshot', lua('snapshot'), 'bytes');
     this.#report = defineScript(redis, 'reckonReport', lua('report'));
+    this.#reconcile = defineScript(redis, 'reckonReconcile', lua('reconcile'));
     this.#stop = defineScript(redis, 'reckonStop', lua('stop'));
   }
 
@@ -108,7 +112,9 @@ export class StateStore {
   /** @throws ReckonError `overflow` or `unsafe-server`: stops that no retry can heal; nothing was written then */
   async commit(partition: number, owner: string, changes: Changes): Promise<CommitOutcome> {
     const { name } = this.#pipeline;
+    const panes = [...changes.deltas.drain()];
     const keys = [metaKey(name, partition), paneIndexKey(name, partition)];
+    const sketches: string[] = [];
     const args: (string | number)[] = [
       owner,
       changes.from.nextOffset,
@@ -116,16 +122,21 @@ export class StateStore {
       changes.to.maxEventTimeMs === noEventTime ? '' : changes.to.maxEventTimeMs,
       changes.to.logTimeMs,
       sketchPrefix(name, partition),
+      panes.length,
       changes.counters.size,
     ];
     for (const [counter, addition] of changes.counters) args.push(counter, addition);
-    for (const { aggregate, startMs, endMs, operations } of changes.deltas.drain()) {
+    for (const { aggregate, startMs, endMs, operations } of panes) {
       const member = paneMember({ aggregate: aggregate.name, startMs, endMs });
       keys.push(paneKey(name, partition, member));
       args.push(member, endMs, operations.length);
-      for (const { kind, field, value } of operations) args.push(kind, field, value);
+      for (const { kind, field, value } of operations) {
+        args.push(kind, field, value);
+        if (kind === 'sketch') sketches.push(sketchKey(name, partition, member, field));
+      }
     }
-    return this.#interpret(partition, changes, (await this.#commit(keys, args)) as string[]);
+    const reply = await this.#commit([...keys, ...sketches], args);
+    return this.#interpret(partition, changes, reply as string[]);
   }
 
   #interpret(partition: number, changes: Changes, reply: readonly string[]): CommitOutcome {
@@ -169,6 +180,11 @@ export class StateStore {
     return this.#redis.hget(metaKey(this.#pipeline.name, partition), 'stopped');
   }
 
+  /** Notes that all panes which records up to this event time have closed were found exact. */
+  async noteReconciled(partition: number, maxEventTimeMs: number): Promise<void> {
+    await this.#reconcile([metaKey(this.#pipeline.name, partition)], [maxEventTimeMs]);
+  }
+
   /** @returns the state, or null when the partition has none. */
   async read(partition: number): Promise<PartitionState | null> {
     const meta = await this.#redis.hgetall(metaKey(this.#pipeline.name, partition));
@@ -206,7 +222,7 @@ export class StateStore {
 /** Meta fields that are not counters. */
 const notCounters = new Set([
   ...['owner', 'epoch', 'definition', 'offset', 'base', 'maxEventTime', 'logTime'],
-  ...['lag', 'idleSince', 'seenAt', 'stopped'],
+  ...['lag', 'idleSince', 'seenAt', 'reconciledUpTo', 'stopped'],
 ]);
 
 function parseMeta(meta: Readonly<Record<string, string>>): PartitionState {
@@ -217,6 +233,7 @@ function parseMeta(meta: Readonly<Record<string, string>>): PartitionState {
       logTimeMs: meta['logTime'] === undefined ? noEventTime : Number(meta['logTime']),
     },
     baseOffset: Number(meta['base']),
+    reconciledUpToMs: meta['reconciledUpTo'] === undefined ? noEventTime : Number(meta['reconciledUpTo']),
     counters: new Map(
       Object.entries(meta)
         .filter(([field]) => !notCounters.has(field))

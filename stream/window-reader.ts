@@ -7,6 +7,7 @@ import { isScalar } from '../domain/aggregate.ts';
 import type { Aggregate } from '../domain/aggregate.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
+import { noEventTime } from '../domain/watermark.ts';
 import { measureResult, windowsOf } from '../domain/window-view.ts';
 import type { GroupSlots, TopEntry } from '../domain/window-view.ts';
 import { paneMs } from '../domain/window.ts';
@@ -17,8 +18,11 @@ import type { PaneRevision } from './pane-reader.ts';
 import { watermarkOf } from './progress.ts';
 import type { PartitionState, StateStore } from './state-store.ts';
 
-/** `closed`: no more changes are expected; one that happens all the same raises the revision. */
-export type WindowStatus = 'open' | 'closed';
+/**
+ * `closed`: no more changes are expected; one that happens all the same raises the revision. `reconciled`: closed, and found equal
+ * to the recomputation from the lake.
+ */
+export type WindowStatus = 'open' | 'closed' | 'reconciled';
 
 export interface WindowRow {
   /** Epoch milliseconds, half-open. */
@@ -65,6 +69,8 @@ interface Pane extends PaneRevision {
 interface Labels {
   readonly aggregate: Aggregate;
   readonly watermarkMs: number;
+  /** Windows that end up to here (plus the allowed lateness) were found exact in every partition. */
+  readonly reconciledMs: number;
 }
 
 export class WindowReader {
@@ -97,7 +103,7 @@ export class WindowReader {
     const panes = window.kind === 'session' ? null : await this.#fixedPanes(aggregate, window, range);
     const states = await reading;
     const watermarkMs = watermarkOf(this.#pipeline, [...states.values()], nowMs);
-    const labels = { aggregate, watermarkMs };
+    const labels = { aggregate, watermarkMs, reconciledMs: this.#reconciledMs([...states.values()]) };
     return {
       watermarkMs: Number.isFinite(watermarkMs) ? watermarkMs : null,
       offsets: Object.fromEntries(
@@ -115,6 +121,14 @@ export class WindowReader {
       async (partition) => [partition, await this.#store.read(partition)] as const,
     );
     return new Map(await Promise.all(states));
+  }
+
+  /** The smallest of the partitions that have events at all. */
+  #reconciledMs(states: readonly (PartitionState | null)[]): number {
+    const begun = states.filter(
+      (state) => state !== null && state.position.maxEventTimeMs !== noEventTime,
+    ) as PartitionState[];
+    return Math.min(...begun.map((state) => state.reconciledUpToMs)) - this.#pipeline.outOfOrderMs;
   }
 
   async #fixedWindows(
@@ -252,8 +266,10 @@ function identityOf({ partition, member, revision, owner }: Pane): string {
 }
 
 /** @param endMs after which nothing is expected, but for the allowed lateness */
-function statusOf({ aggregate, watermarkMs }: Labels, endMs: number): WindowStatus {
-  return endMs + aggregate.allowedLatenessMs <= watermarkMs ? 'closed' : 'open';
+function statusOf({ aggregate, watermarkMs, reconciledMs }: Labels, endMs: number): WindowStatus {
+  const closesMs = endMs + aggregate.allowedLatenessMs;
+  if (closesMs > watermarkMs) return 'open';
+  return closesMs <= reconciledMs ? 'reconciled' : 'closed';
 }
 
 function toRow(labels: Labels, { startMs, endMs, group, slots, revision }: GroupSlots): WindowRow {

@@ -1,7 +1,8 @@
 -- Moves panes, counters and offset of one partition together, or not at all.
--- KEYS: 1 meta, 2 pane index, 3... one hash a pane
+-- KEYS: 1 meta, 2 pane index, 3... one hash a pane, then every sketch key: a Redis Cluster must know all keys of a script, or
+--       one that runs while their slot moves to another node takes those that are still on the old one for missing
 -- ARGV: 1 owner token, 2 expected offset, 3 next offset, 4 max event time or '', 5 log time, 6 prefix of the sketch keys,
---       7 number of counters, then (name, addition) each,
+--       7 number of panes, 8 number of counters, then (name, addition) each,
 --       then for each pane: index member, end (ms), number of operations, then (kind, field, value) each
 -- Returns: {'ok'} | {'fenced'} | {'offset', actual} | {'overflow', key, field} | {'type', key, field}
 -- A script is not rolled back when it errs: everything that could fail is checked before the first write (step 3).
@@ -71,16 +72,16 @@ end
 
 local index = redis.call('TYPE', KEYS[2])['ok']
 if index ~= 'none' and index ~= 'zset' then return { 'type', KEYS[2], '' } end
-local counters = tonumber(ARGV[7])
-for i = 8, 7 + 2 * counters, 2 do
+local last_pane, counters = 2 + tonumber(ARGV[7]), tonumber(ARGV[8])
+for i = 9, 8 + 2 * counters, 2 do
   local text = redis.call('HGET', KEYS[1], ARGV[i])
   local known = text and integer(text)
   if text and not known then return { 'type', KEYS[1], ARGV[i] } end
   if (known or 0) + tonumber(ARGV[i + 1]) > limit then return { 'overflow', KEYS[1], ARGV[i] } end
 end
-local at = 8 + 2 * counters
+local at = 9 + 2 * counters
 local plans, sketches = {}, {}
-for k = 3, #KEYS do
+for k = 3, last_pane do
   local key = KEYS[k]
   local kind = redis.call('TYPE', key)['ok']
   if kind ~= 'none' and kind ~= 'hash' then return { 'type', key, '' } end
@@ -144,12 +145,12 @@ for _, plan in ipairs(sketches) do
         -- What somebody else wrote must not fail here: a reconciliation will find it.
         if register and bytes[register + 1] and state then bytes[register + 1] = string.char(state % 256) end
       end
-      redis.call('DEL', plan.key)
+      -- SET replaces the hash. After a DEL it would be a new key, which a slot that is moving away refuses.
       redis.call('SET', plan.key, table.concat(bytes))
     end
   end
 end
-for k = 3, #KEYS do
+for k = 3, last_pane do
   local plan = plans[k]
   for first = 1, #plan.set, 1000 do
     redis.call('HSET', KEYS[k], unpack(plan.set, first, math.min(first + 999, #plan.set)))
@@ -159,7 +160,7 @@ for k = 3, #KEYS do
   redis.call('HSET', KEYS[k], 'owner', ARGV[1])
   redis.call('ZADD', KEYS[2], plan.score, plan.member)
 end
-for i = 8, 7 + 2 * counters, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for i = 9, 8 + 2 * counters, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'maxEventTime', ARGV[4]) end
 redis.call('HSET', KEYS[1], 'offset', ARGV[3], 'logTime', ARGV[5])
 return { 'ok' }

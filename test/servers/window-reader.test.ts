@@ -197,6 +197,20 @@ describe('labels', () => {
     expect(await read()).toMatchObject({ status: 'closed', revision: 3, results: { n: '3' } });
   });
 
+  it('say what a reconciliation found exact, once it did so in every partition', async () => {
+    await take(0, 1, 2_000_000);
+    await take(1, 1, 2_000_000);
+    await store.noteReconciled(0, 2_000_000);
+    expect((await labels()).map(([, status]) => status)).toEqual(['closed', 'open']);
+    await store.noteReconciled(1, 1_500_000);
+    // An earlier reconciliation that ends later changes nothing.
+    await store.noteReconciled(0, 1_000_000);
+    expect((await labels()).map(([, status]) => status)).toEqual(['reconciled', 'open']);
+    expect((await store.read(2))?.reconciledUpToMs).toBeUndefined();
+    await store.noteReconciled(2, 5);
+    expect(await store.read(2)).toBeNull();
+  });
+
   it('of an earlier owner are not believed', async () => {
     await store.acquire(1, 'other', 0);
     await store.report(1, 'me', caughtUp);

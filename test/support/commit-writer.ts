@@ -25,10 +25,10 @@ export const clicks = definePipeline({
   aggregates: {
     total: {
       window: { tumbling: '1d' },
-      measures: { n: 'count', latest: { max: 'at' } },
+      measures: { n: 'count', ids: { distinct: 'id' }, latest: { max: 'at' } },
     },
     // Panes come into being during any fault.
-    brief: { window: { tumbling: '200ms' }, measures: { n: 'count' } },
+    brief: { window: { tumbling: '200ms' }, measures: { n: 'count', ids: { distinct: 'id' } } },
   },
   outOfOrder: '1s',
 });
