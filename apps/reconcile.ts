@@ -3,7 +3,6 @@
  * when nothing is unexplained, 2 when something is, 1 when there is no verdict; a missing worker is one clear line.
  */
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import {
@@ -19,10 +18,10 @@ import type { ReconciliationSummary } from '../domain/contracts.ts';
 import { ReckonError } from '../domain/errors.ts';
 import { reconciliationIdPrefix, reconciliationWorkflow } from '../domain/progress.ts';
 import type { ReconciliationPhase } from '../domain/progress.ts';
-import type { Report } from '../domain/report.ts';
 import { readConfig } from './config.ts';
 import { printJson, readOptions, runMain } from './main.ts';
 import { loadPipelines } from './pipelines.ts';
+import { describeAccounting, describeVerdict, readReport } from './verdict-text.ts';
 
 const usage = 'npm run reconcile -- [--pipeline NAME] [--scope closed|all] [--json]';
 
@@ -109,51 +108,6 @@ async function follow(
   return new Promise(() => undefined);
 }
 
-/** The verdict for a terminal; the report adds the table of the aggregates where it can be read from here. */
-export function describeVerdict(summary: ReconciliationSummary, report: Report | null): string {
-  const { pipeline, scope, records, counted, windowsCompared, groupsCompared, unexplained } = summary;
-  const facts: [string, string][] = [
-    ['pipeline', `${pipeline} (${scope} windows)`],
-    ['records', records],
-    ['counted', counted],
-    ['not counted', notCounted(summary)],
-    ['not taken yet', `${summary.lag} (lag of the speed layer)`],
-    ['windows compared', String(windowsCompared)],
-    ['groups compared', String(groupsCompared)],
-    ['unexplained', String(unexplained)],
-    ['report', summary.reportPath],
-  ];
-  const verdict = unexplained === 0 ? 'EXACT: 0 unexplained' : `NOT EXACT: ${unexplained} unexplained`;
-  const lines = [verdict, ...facts.map(([name, value]) => `  ${name.padEnd(17)} ${value}`)];
-  if (report === null) return lines.join('\n');
-  const rows = report.aggregates.map((row) =>
-    [row.aggregate, row.windowsCompared, row.groupsCompared, row.matched, row.different].map(String),
-  );
-  const head = ['aggregate', 'windows', 'groups', 'matched', 'different'];
-  return [...lines, '', ...alignColumns([head, ...rows]).map((line) => `  ${line}`)].join('\n');
-}
-
-/** What became of the records that were not counted; nothing counted at all is worth a loud word. */
-export function notCounted({
-  records,
-  counted,
-  filtered,
-  duplicate,
-  late,
-  dead,
-}: ReconciliationSummary): string {
-  const fates = `${filtered} filtered, ${duplicate} duplicate, ${late} late, ${dead} dead`;
-  return counted === '0' && records !== '0' ? `${fates}: NOTHING WAS COUNTED` : fates;
-}
-
-/** The first column to the left, the others to the right. */
-function alignColumns(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
-  const pad = (cell: string, i: number): string =>
-    i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0);
-  return rows.map((row) => row.map(pad).join('  '));
-}
-
 /** The last line with `--json`: counts as numbers where a number holds them exactly. */
 export function toJsonLine(summary: ReconciliationSummary): Record<string, unknown> {
   const { records, counted, filtered, duplicate, late, dead, lag, ...rest } = summary;
@@ -164,15 +118,6 @@ export function toJsonLine(summary: ReconciliationSummary): Record<string, unkno
     ],
   );
   return { ...Object.fromEntries(counts), ...rest };
-}
-
-async function readReport(path: string): Promise<Report | null> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8')) as Report;
-  } catch {
-    // The worker may run on another machine: the summary stands on its own.
-    return null;
-  }
 }
 
 async function main(): Promise<number> {
@@ -197,7 +142,9 @@ async function main(): Promise<number> {
       signal: interrupted.signal,
     }),
   );
-  process.stdout.write(`${describeVerdict(summary, await readReport(summary.reportPath))}\n`);
+  const report = await readReport(summary.reportPath);
+  const accounting = report === null ? [] : ['', ...describeAccounting(report)];
+  process.stdout.write(`${[describeVerdict(summary, report), ...accounting].join('\n')}\n`);
   if (values['json'] === true) printJson(toJsonLine(summary));
   return summary.unexplained === 0 ? 0 : 2;
 }

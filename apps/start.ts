@@ -23,6 +23,7 @@ import { loadPipelines } from './pipelines.ts';
 import { openRunFolder } from './run-folder.ts';
 import { watchServers } from './server-watch.ts';
 import { Supervisor } from './supervisor.ts';
+import { describeAccounting, readReport } from './verdict-text.ts';
 
 const usage = 'npm start -- [--once] [--file F] [--speed N|max] [--limit N] [--no-replay] [--json]';
 const sampleFile = join(projectRoot, 'node_modules', 'vega-datasets', 'data', 'flights-20k.json');
@@ -130,6 +131,8 @@ async function runAll(
   const names = pipelines.map(({ name }) => name);
   const verdict = await Promise.race([fatal, demonstrate(values, names, env, apiUrl, ended)]);
   if (values['json'] === true) printJson({ ...verdict });
+  else if (values['once'] === true)
+    for (const path of verdict.reportPaths ?? [verdict.reportPath]) await sayAccounting(path);
   if (values['once'] === true) return verdict.unexplained === 0 ? 0 : 1;
   say('everything goes on running; Ctrl-C drains and stops it');
   await Promise.race([fatal, showLive(apiUrl, ended)]);
@@ -213,6 +216,11 @@ async function demonstrate(
     reportPath: reportPaths[0] ?? '',
     ...(reportPaths.length > 1 ? { reportPaths } : {}),
   };
+}
+
+async function sayAccounting(reportPath: string): Promise<void> {
+  const report = await readReport(reportPath);
+  if (report !== null) for (const line of describeAccounting(report)) say(line);
 }
 
 /** Runs one of Reckon's commands to its end. @returns the last line of its standard output */

@@ -55,6 +55,9 @@ test('an exact verdict: table, JSON in the last line with counts as numbers, exi
     expect(result.stdout).toMatch(
       /aggregate +windows +groups +matched +different\n +daily +31 +1240 +1240 +0\n/,
     );
+    expect(result.stdout).toMatch(
+      /\n {2}daily +1 +both +1000 +980 +5 +8 +4 +3 +1002 +2 +holds\n {2}it holds for every partition and aggregate \(2\)\n\{/,
+    );
     expect(lastLineOf(result)).toMatchObject({
       records: 2000,
       counted: 1960,
@@ -70,6 +73,7 @@ test('something unexplained: it says so and the exit code is 2', async () => {
     const result = await run('--pipeline', 'flights', '--scope', 'closed');
     expect(result.code).toBe(2);
     expect(result.stdout).toMatch(/^NOT EXACT: 2 unexplained\n/);
+    expect(result.stdout).toMatch(/\n {2}it DOES NOT HOLD for 1 of 2\n$/);
   });
 });
 
