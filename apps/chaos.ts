@@ -11,6 +11,7 @@ import type { Options } from './main.ts';
 
 const usage = 'npm run chaos -- [--rounds N] [--seed S] [--round K] [--json]';
 const roundsDefault = '20';
+const lingerMs = 1_000;
 
 await runMain(async () => {
   const { values } = readOptions(usage, {
@@ -41,6 +42,8 @@ await runMain(async () => {
     return isExact ? 0 : 1;
   } finally {
     await run.stop();
+    // kafkajs may leave a connection open after a broker's restart.
+    setTimeout(() => process.exit(), lingerMs).unref();
   }
 });
 

@@ -5,10 +5,12 @@ export class Random {
 
   /** @param seed any text; other texts give other, unrelated sequences */
   constructor(seed: string) {
-    // FNV-1a over the UTF-16 code units, then one round of mixing.
+    // FNV-1a over the UTF-16 code units, and the finalizer of MurmurHash3, as seeds differ in their last digit mostly.
     let hash = 0x811c9dc5;
     for (let i = 0; i < seed.length; i++) hash = Math.imul(hash ^ seed.charCodeAt(i), 0x01000193);
-    this.#state = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 0;
+    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+    this.#state = (hash ^ (hash >>> 16)) >>> 0;
   }
 
   /** In [0, 1): the generator mulberry32 (Tommy Ettinger, public domain). */

@@ -27,8 +27,9 @@ export function beginning(plan: RoundPlan, rounds: number): string {
 }
 
 /** @param repeat the command that runs the round again @param folder where its logs are kept when something is wrong */
-export function roundLines(result: RoundResult, seconds: number, repeat: string, folder: string): string[] {
+export function roundLines(result: RoundResult, repeat: string, folder: string): string[] {
   const { faults, records, windows, groups, values, accounting, differences, failures, end } = result;
+  const [up, sent, quiet, compared] = result.secondsAt.map((seconds) => seconds.toFixed(1));
   const isExact = unexplainedOf(result) === 0 && faults.every(({ fired }) => fired);
   return [
     ...faults.map(
@@ -44,7 +45,7 @@ export function roundLines(result: RoundResult, seconds: number, repeat: string,
         ({ place, what, expected, found }) => `  DIFFERS ${place} ${what}: ${found} instead of ${expected}`,
       ),
     ...(differences.length > shownMax ? [`  ... and ${differences.length - shownMax} more`] : []),
-    `  verdict: ${isExact ? 'exact' : `${unexplainedOf(result)} UNEXPLAINED`} after ${seconds.toFixed(1)} s`,
+    `  verdict: ${isExact ? 'exact' : `${unexplainedOf(result)} UNEXPLAINED`} (streams up after ${up} s, all sent ${sent} s, quiet ${quiet} s, compared ${compared} s)`,
     ...(isExact ? [] : [`  again: ${repeat}`, `  logs:  ${folder}`]),
   ];
 }

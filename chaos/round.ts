@@ -47,6 +47,8 @@ export interface RoundResult {
   readonly failures: readonly string[];
   /** How it ended: `caught up`, or stopped loudly as it has to. */
   readonly end: string;
+  /** From the start of the round, when the processes were up, all was sent, all was quiet, and all was compared. */
+  readonly secondsAt: readonly number[];
 }
 
 const quietMs = 90_000;
@@ -60,6 +62,8 @@ export async function runRound(
   folder: string,
   say: (line: string) => void,
 ): Promise<RoundResult> {
+  const startMs = performance.now();
+  const elapsed = () => (performance.now() - startMs) / 1_000;
   const random = new Random(plan.seed);
   const definition = defineRound(plan, random);
   const pipeline = definePipeline(definition.input);
@@ -80,6 +84,7 @@ export async function runRound(
       REDIS_URL: redis.url,
       RECKON_PIPELINE: file,
       RECKON_HOME: folder,
+      LAKE_URL: join(folder, 'lake'),
       FLUSH_MS: String(random.pick([20, 50, 100])),
       LOG_LEVEL: 'info',
     },
@@ -106,8 +111,10 @@ export async function runRound(
       keeper,
     };
     await streams.scale(plan.processes);
+    const secondsAt = [elapsed()];
     const outcomes = await act(system);
-    return await judge(system, outcomes);
+    secondsAt.push(elapsed());
+    return await judge(system, outcomes, secondsAt, elapsed);
   } finally {
     await sender.stop();
     await streams.stop();
@@ -147,7 +154,12 @@ async function attempt(system: System, name: FaultName): Promise<FaultOutcome> {
   }
 }
 
-async function judge(system: System, outcomes: readonly FaultOutcome[]): Promise<RoundResult> {
+async function judge(
+  system: System,
+  outcomes: readonly FaultOutcome[],
+  secondsAt: number[],
+  elapsed: () => number,
+): Promise<RoundResult> {
   const { plan, definition, pipeline, brokers, redis, streams, keeper } = system;
   const failures: string[] = [];
   const mustStop = plan.faults.some((name) => faultKinds[name].end === 'stop');
@@ -160,7 +172,12 @@ async function judge(system: System, outcomes: readonly FaultOutcome[]): Promise
   for (const { code, signal, words } of streams.unexpected)
     failures.push(`a stream process ended by ${signal ?? `exit code ${code}`}: ${words}`);
   failures.push(...(await drain(streams)));
-  await keeper.capture();
+  secondsAt.push(elapsed());
+  const [dead, late] = await Promise.all([
+    readTopic(brokers, pipeline.deadLetterTopic),
+    readTopic(brokers, pipeline.lateTopic),
+    keeper.capture(),
+  ]);
   const offsets = await committed(system);
   const upTo = new Map(offsets.map((offset, partition) => [partition, offset ?? 0]));
   const { log } = keeper;
@@ -177,12 +194,7 @@ async function judge(system: System, outcomes: readonly FaultOutcome[]): Promise
   const compared = compareWindows(expected.windows, found.rows);
   const names = pipeline.aggregates.map(({ name }) => name);
   const { differences, accounting } = compareCounters(expected.counters, found, names);
-  const side = compareSideTopics(
-    expected,
-    whole,
-    await readTopic(brokers, pipeline.deadLetterTopic),
-    await readTopic(brokers, pipeline.lateTopic),
-  );
+  const side = compareSideTopics(expected, whole, dead, late);
   const taken = log.filter(({ partition, offset }) => offset < (upTo.get(partition) ?? 0));
   return {
     ...compared,
@@ -191,6 +203,7 @@ async function judge(system: System, outcomes: readonly FaultOutcome[]): Promise
     accounting,
     differences: [...compared.differences, ...differences, ...side],
     failures,
+    secondsAt: [...secondsAt, elapsed()],
     end: end === 'stopped' ? `stopped: ${streams.stops[0]?.words ?? ''}` : end,
   };
 }

@@ -42,14 +42,12 @@ export function startChaos({ seed, rounds, only, say }: ChaosOptions): ChaosRun 
     const results: RoundResult[] = [];
     for (const plan of plans) {
       const roundFolder = join(folder, `round-${plan.number}`);
-      const startMs = performance.now();
       say(beginning(plan, rounds));
       const result = await runRound(plan, servers, roundFolder, say);
       results.push(result);
       const isExact = unexplainedOf(result) === 0 && result.faults.every(({ fired }) => fired);
       const repeat = `npm run chaos -- --seed ${seed} --round ${plan.number}`;
-      const seconds = (performance.now() - startMs) / 1_000;
-      for (const line of roundLines(result, seconds, repeat, roundFolder)) say(line);
+      for (const line of roundLines(result, repeat, roundFolder)) say(line);
       if (isExact) rmSync(roundFolder, { recursive: true, force: true });
       else {
         kept = true;

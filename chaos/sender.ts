@@ -1,15 +1,16 @@
 /**
- * Sends the round's events while faults happen. Guarantee: every event is acknowledged by the broker at least once, in order
- * within its partition; what is sent twice after a failure is a duplicate like any other.
+ * Sends the round's events while faults happen. Guarantee: every event is acknowledged by the broker at least once; what is sent
+ * twice after a failure is a duplicate like any other.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectProducer } from '../clients/kafka.ts';
 import type { Producer } from '../clients/kafka.ts';
 import type { SentEvent } from './events.ts';
 import { indexHeader } from './log-keeper.ts';
-import { until } from './wait.ts';
+import { atMost, until } from './wait.ts';
 
 const tickMs = 40;
+const answerMs = 8_000;
 /** What is left of a part while its fault still goes on is sent drop by drop, so that something always flows. */
 const dropsShare = 0.4;
 
@@ -87,8 +88,11 @@ export class Sender {
         if (this.#stopped) return true;
         this.#producer ??= await connectProducer(this.#brokers, 'chaos');
         try {
-          await this.#producer.send({ topic: this.#topic, acks: -1, messages });
-          return true;
+          const sent = this.#producer.send({ topic: this.#topic, acks: -1, messages }).then(() => true);
+          // After a broker's restart kafkajs may wait half a minute for an answer that never comes.
+          if (await Promise.race([sent, sleep(answerMs, false)])) return true;
+          sent.catch(() => undefined);
+          throw new Error('no answer');
         } catch (error) {
           await this.#disconnect();
           throw error;
@@ -103,6 +107,6 @@ export class Sender {
   async #disconnect(): Promise<void> {
     const producer = this.#producer;
     this.#producer = null;
-    await producer?.disconnect().catch(() => undefined);
+    if (producer !== null) await atMost(producer.disconnect());
   }
 }

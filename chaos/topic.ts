@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { createKafka, readOffsets } from '../clients/kafka.ts';
 import type { Admin, KafkaMessage, OffsetRange } from '../clients/kafka.ts';
-import { until } from './wait.ts';
+import { atMost, until } from './wait.ts';
 
 export interface ReadRecord {
   readonly partition: number;
@@ -27,7 +27,7 @@ export function administer<T>(brokers: string, what: string, work: (admin: Admin
       try {
         return { done: await work(admin) };
       } finally {
-        await admin.disconnect();
+        await atMost(admin.disconnect());
       }
     },
     patienceMs,
@@ -85,7 +85,11 @@ export async function cutTopic(
   before: ReadonlyMap<number, number>,
 ): Promise<void> {
   const partitions = [...before].map(([partition, offset]) => ({ partition, offset: String(offset) }));
-  await administer(brokers, `cutting ${topic}`, (admin) => admin.deleteTopicRecords({ topic, partitions }));
+  await administer(brokers, `cutting ${topic}`, async (admin) => {
+    // kafkajs looks for the leaders in what it has learnt before.
+    await admin.fetchTopicOffsets(topic);
+    await admin.deleteTopicRecords({ topic, partitions });
+  });
 }
 
 export function offsetsOf(brokers: string, topic: string): Promise<OffsetRange[]> {
@@ -96,7 +100,16 @@ export function offsetsOf(brokers: string, topic: string): Promise<OffsetRange[]
 export async function readTopic(brokers: string, topic: string): Promise<ReadRecord[]> {
   const ranges = (await offsetsOf(brokers, topic)).filter(({ start, end }) => end > start);
   if (ranges.length === 0) return [];
-  const missing = new Map(ranges.map(({ partition, end }) => [partition, end - 1]));
+  return until(`reading ${topic}`, () => readRanges(brokers, topic, ranges), 2 * patienceMs, 200);
+}
+
+async function readRanges(
+  brokers: string,
+  topic: string,
+  ranges: readonly OffsetRange[],
+): Promise<ReadRecord[]> {
+  const ends = new Map(ranges.map(({ partition, end }) => [partition, end]));
+  const missing = new Set(ends.keys());
   const records: ReadRecord[] = [];
   const consumer = createKafka(brokers, 'chaos').consumer({
     groupId: `chaos-reads-${randomUUID()}`,
@@ -104,22 +117,21 @@ export async function readTopic(brokers: string, topic: string): Promise<ReadRec
     maxBytesPerPartition: 8 << 20,
     retry: { retries: 20, maxRetryTime: 1_000 },
   });
-  await consumer.connect();
   try {
+    await consumer.connect();
     await consumer.subscribe({ topic, fromBeginning: true });
     await consumer.run({
       autoCommit: false,
       eachBatch: async ({ batch }) => {
         for (const message of batch.messages) records.push(toRecord(batch.partition, message));
-        if (Number(batch.lastOffset()) >= (missing.get(batch.partition) ?? 0))
+        if (Number(batch.lastOffset()) >= (ends.get(batch.partition) ?? 0) - 1)
           missing.delete(batch.partition);
       },
     });
-    await until(`${topic} is read to its end`, () => missing.size === 0, patienceMs);
+    await until(`${topic} is read to its end`, () => missing.size === 0, patienceMs / 2);
   } finally {
-    await consumer.disconnect();
+    await atMost(consumer.disconnect());
   }
-  const ends = new Map(ranges.map(({ partition, end }) => [partition, end]));
   return records.filter(({ partition, offset }) => offset < (ends.get(partition) ?? 0));
 }
 

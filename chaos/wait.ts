@@ -17,8 +17,8 @@ export async function until<T>(
   const deadlineMs = performance.now() + timeoutMs;
   // A look itself may hang, as at a server that is away.
   const giveUp = sleep(timeoutMs, null, { ref: false });
+  let failure: unknown = null;
   for (;;) {
-    let failure: unknown = null;
     try {
       const found = await Promise.race([look(), giveUp]);
       if (found !== null && found !== undefined && found !== false)
@@ -32,4 +32,9 @@ export async function until<T>(
       );
     await sleep(pauseMs);
   }
+}
+
+/** Waits for the end of something, but not longer than is decent: kafkajs may wait for answers that never come. */
+export async function atMost(ending: Promise<unknown>, ms = 3_000): Promise<void> {
+  await Promise.race([ending.catch(() => undefined), sleep(ms, undefined, { ref: false })]);
 }
