@@ -79,7 +79,9 @@ export class DedupIndex {
     for (let slot = 0; slot < old.length; slot += slotWords) {
       if (!isLive(slot)) continue;
       const to = this.#find(old[slot] ?? 0, old[slot + 1] ?? 0, old[slot + 2] ?? 0);
-      this.#table.set(old.subarray(slot, slot + 3), to);
+      this.#table[to] = old[slot] ?? 0;
+      this.#table[to + 1] = old[slot + 1] ?? 0;
+      this.#table[to + 2] = old[slot + 2] ?? 0;
       this.#table[to + 3] = oldBaseMs + (old[slot + 3] ?? 0) - oldestMs;
     }
   }

@@ -9,8 +9,8 @@ export interface PaneCells {
   readonly member: string;
   /** How many commits have changed the pane. */
   readonly revision: number;
-  /** `<slot>|<group>` → the integer's text. */
-  readonly integers: Readonly<Record<string, string>>;
+  /** `<slot>|<group>` and the integer's text in turn: one list, as a pane may have tens of thousands. */
+  readonly integers: readonly string[];
   /** `<slot>|<group>` → the registers of a sketch; null where they are missing. */
   readonly sketches: Readonly<Record<string, Uint8Array | null>>;
 }
@@ -20,18 +20,22 @@ export function isSketchField(field: string): boolean {
   return field.startsWith('distinct:');
 }
 
-/** @param hash a pane's hash, as it is @param sketchOf finds the sketch of a field */
+/** @param flat fields and values of a pane's hash in turn @param sketchOf finds the sketch of a field */
 export function toPaneCells(
   member: string,
-  hash: Readonly<Record<string, string>>,
+  flat: readonly string[],
   sketchOf: (field: string) => Uint8Array | null,
 ): PaneCells {
-  const integers: Record<string, string> = Object.create(null) as Record<string, string>;
-  const sketches: Record<string, Uint8Array | null> = Object.create(null) as Record<string, null>;
-  for (const [field, value] of Object.entries(hash))
+  const integers: string[] = [];
+  const sketches: Record<string, Uint8Array | null> = {};
+  let revision = 0;
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    const [field, value] = [flat[i] as string, flat[i + 1] as string];
     if (isSketchField(field)) sketches[field] = sketchOf(field);
-    else if (field !== revisionField && field !== ownerField) integers[field] = value;
-  return { member, revision: Number(hash[revisionField] ?? 0), integers, sketches };
+    else if (field === revisionField) revision = Number(value);
+    else if (field !== ownerField) integers.push(field, value);
+  }
+  return { member, revision, integers, sketches };
 }
 
 /** @param reply the string of a dense sketch, the flat list or the record of a sparse one; anything else is none */

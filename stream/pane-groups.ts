@@ -17,17 +17,19 @@ export function groupsOfPane(aggregate: Aggregate, pane: PaneCells): GroupSlots[
     if (slots === undefined) groups.set(group, (slots = aggregate.slots.map(() => null)));
     return slots;
   };
-  for (const [field, text] of Object.entries(pane.integers)) {
-    const { slot, group } = parsePaneField(field);
+  const { integers } = pane;
+  for (let i = 0; i < integers.length; i += 2) {
+    const { slot, group } = parsePaneField(integers[i] as string);
     const index = slotIndex.get(slot);
-    if (index === undefined || !/^-?\d+$/.test(text)) continue;
-    const value = BigInt(text);
+    const value = parseInteger(integers[i + 1] as string);
+    if (index === undefined || value === null) continue;
     if (!isFamily(aggregate.slots[index]?.kind ?? 'rows')) {
       slotsOf(group)[index] = value;
       continue;
     }
-    const texts = JSON.parse(group) as (string | null)[];
-    const member = String(texts.pop());
+    const texts = parseGroup(group);
+    const member = texts?.pop();
+    if (texts === null || typeof member !== 'string') continue;
     const slots = slotsOf(JSON.stringify(texts));
     const family = (slots[index] ??= new Map<string, bigint>()) as Map<string, bigint>;
     family.set(member, value);
@@ -38,4 +40,17 @@ export function groupsOfPane(aggregate: Aggregate, pane: PaneCells): GroupSlots[
     if (index !== undefined) slotsOf(group)[index] = sketch;
   }
   return [...groups].map(([group, slots]) => ({ startMs, endMs, group, slots, revision: pane.revision }));
+}
+
+function parseInteger(text: string): bigint | null {
+  return /^-?\d+$/.test(text) ? BigInt(text) : null;
+}
+
+function parseGroup(text: string): unknown[] | null {
+  try {
+    const group: unknown = JSON.parse(text);
+    return Array.isArray(group) ? group : null;
+  } catch {
+    return null;
+  }
 }

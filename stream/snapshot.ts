@@ -121,7 +121,7 @@ class CellTable {
         this.#columns[i]?.push(cell),
       );
     };
-    for (const [field, value] of Object.entries(integers)) put(field, value);
+    for (let i = 0; i < integers.length; i += 2) put(integers[i] as string, integers[i + 1] as string);
     for (const [field, sketch] of Object.entries(sketches))
       put(field, sketch === null ? null : digestOf(sketch));
     if ((this.#columns[0]?.length ?? 0) >= cellsPerAppend) await this.#append();

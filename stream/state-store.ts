@@ -3,7 +3,6 @@
  * counters and offset of a partition move together or not at all, and only for the last owner that acquired it.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { defineScript } from '../clients/redis.ts';
 import type { Redis, Script } from '../clients/redis.ts';
 import { ReckonError } from '../domain/errors.ts';
@@ -16,6 +15,7 @@ import { metaKey, paneIndexKey, paneKey, paneMember, sketchKey, sketchPrefix } f
 import { fromSketchReply, toPaneCells } from './pane-cells.ts';
 import type { PaneCells } from './pane-cells.ts';
 import { PaneReader } from './pane-reader.ts';
+import { lua } from './scripts.ts';
 
 /** What a commit came to. Anything but `committed` means: drop what is in memory and acquire again. */
 export type CommitOutcome =
@@ -57,8 +57,6 @@ export interface PartitionSnapshot {
   /** The open panes with their cells, read at the same moment. */
   readonly open: readonly PaneCells[];
 }
-
-const lua = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8');
 
 export class StateStore {
   /** The panes of every partition. */
@@ -210,7 +208,7 @@ export class StateStore {
       state: parseMeta(fields),
       closed: closed.map(String),
       open: open.map(([member, cells, sketches]) =>
-        toPaneCells(String(member), toRecord(cells.map(String)), (field) => {
+        toPaneCells(String(member), cells.map(String), (field) => {
           const at = sketches.findIndex((item, i) => i % 2 === 0 && String(item) === field);
           return fromSketchReply(sketches[at + 1] ?? null);
         }),

@@ -119,7 +119,10 @@ it('speed, batch and the naive model agree to the last digit', async () => {
       expect(all.accounting.every(({ holds }) => holds)).toBe(true);
       expect(all.records).toBe(String(a.length + b.length));
       const panes = (await Promise.all([0, 1].map((partition) => redisPanes(store, partition)))).flat();
-      const cells = panes.flatMap(({ integers, sketches }) => [integers, sketches].flatMap(Object.keys));
+      const cells = panes.flatMap(({ integers, sketches }) => [
+        ...integers.filter((_, i) => i % 2 === 0),
+        ...Object.keys(sketches),
+      ]);
       expect(all.aggregates.reduce((sum, { matched }) => sum + matched, 0)).toBe(cells.length);
       expect(await compare('closed')).toMatchObject({ verdict: 'exact', unexplained: 0 });
     }),
@@ -152,12 +155,11 @@ describe(`a tampered state is never exact (seed ${seed})`, () => {
     compare = filled.compare;
     const panes = await redisPanes(filled.store, 0);
     cells = panes.flatMap(({ member, integers }) =>
-      Object.entries(integers).map(([field, value]) => ({
-        key: paneKey(pipeline.name, 0, member),
-        member,
-        field,
-        value: BigInt(value),
-      })),
+      integers.flatMap((field, i) =>
+        i % 2 === 1
+          ? []
+          : [{ key: paneKey(pipeline.name, 0, member), member, field, value: BigInt(integers[i + 1] ?? '') }],
+      ),
     );
     sketches = panes.flatMap(({ member, sketches: own }) =>
       Object.keys(own).map((field) => ({ member, field, key: sketchKey(pipeline.name, 0, member, field) })),

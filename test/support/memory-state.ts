@@ -46,7 +46,9 @@ export class MemoryState {
     return this.panes()
       .map(({ member, integers, sketches }) => ({
         member,
-        integers,
+        integers: Object.fromEntries(
+          integers.flatMap((field, i) => (i % 2 === 0 ? [[field, integers[i + 1]]] : [])),
+        ),
         sketches: Object.fromEntries(
           Object.entries(sketches).map(([field, sketch]) => [
             field,
@@ -61,7 +63,7 @@ export class MemoryState {
     return Object.entries(this.#panes).map(([member, { integers, sketches, revision }]) => ({
       member,
       revision,
-      integers: Object.fromEntries(Object.entries(integers).map(([field, value]) => [field, String(value)])),
+      integers: Object.entries(integers).flatMap(([field, value]) => [field, String(value)]),
       sketches,
     }));
   }

@@ -27,7 +27,7 @@ export function readWindows(pipeline: Pipeline, panes: readonly PaneCells[]): Wi
         aggregate.slots
           .map(({ key, kind }, i) => [key, shownSlot(slots[i] ?? null), kind] as const)
           .filter(([, shown, kind]) => shown !== null && kind !== 'first' && kind !== 'last'),
-      );
+      ) as Windows[string];
   }
   return windows;
 }
