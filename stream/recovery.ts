@@ -48,9 +48,10 @@ export async function firstOffset(partition: number, log: OffsetRange, deps: Rec
 export async function planRecovery(
   partition: number,
   log: OffsetRange,
-  { position, baseOffset }: PartitionState,
+  state: PartitionState,
   deps: RecoveryDeps,
 ): Promise<Recovery> {
+  const { position, baseOffset } = state;
   const { nextOffset, logTimeMs } = position;
   const horizonMs = logTimeMs - deps.pipeline.dedupHorizonMs;
   const lakeRange = async (atMost: number) => {
@@ -65,12 +66,23 @@ export async function planRecovery(
   if (logTimeMs === noEventTime) return { lake: null, kafkaFrom: nextOffset };
   const inHorizon = (await deps.offsetAtTime(partition, horizonMs)) ?? nextOffset;
   const kafkaFrom = Math.min(Math.max(inHorizon, log.start), nextOffset);
-  // Nothing of the horizon was deleted where an older record is still there, or where the horizon will have passed before
-  // the next record comes.
-  const isWhole = kafkaFrom > log.start || log.start <= baseOffset;
-  if (isWhole || deps.wallMs() - logTimeMs >= deps.pipeline.dedupHorizonMs) return { lake: null, kafkaFrom };
+  // Nothing of the horizon was deleted where an older record is still there, or where nothing ever was.
+  if (kafkaFrom > log.start || log.start <= baseOffset) return { lake: null, kafkaFrom };
+  if (await isHorizonOver(partition, log, state, deps)) return { lake: null, kafkaFrom };
   await requireArchived(partition, log.start, log.start, deps, 'needs the ids of the dedupHorizon before');
   return { lake: await lakeRange(log.start), kafkaFrom };
+}
+
+/** Whether every record that comes next, those that wait in the log included, is later than all ids of the horizon. */
+async function isHorizonOver(
+  partition: number,
+  log: OffsetRange,
+  { position: { nextOffset, logTimeMs } }: PartitionState,
+  { pipeline, offsetAtTime, wallMs }: RecoveryDeps,
+): Promise<boolean> {
+  const overMs = logTimeMs + pipeline.dedupHorizonMs + 1;
+  if (log.end > nextOffset) return (await offsetAtTime(partition, overMs)) === nextOffset;
+  return wallMs() >= overMs;
 }
 
 /** @throws ReckonError `log-truncated` unless the lake holds [from, to) */
