@@ -19,17 +19,42 @@ export interface ServeDeps {
 const statusMaxMs = 3_000;
 const answerMaxMs = 2_000;
 
+/** After so long an answer is not waited for any more: it may have been lost. */
+const forgottenMs = 60_000;
+
+/**
+ * Shares what is under way, also with those who ask after others have given up on it: while a server is away, scrapes must not
+ * pile up questions that all wait for it.
+ */
+function oneAtATime<T>(ask: () => Promise<T>): () => Promise<T> {
+  let asked: { readonly answer: Promise<T>; readonly atMs: number } | null = null;
+  return () => {
+    const nowMs = performance.now();
+    if (asked !== null && nowMs - asked.atMs < forgottenMs) return asked.answer;
+    const mine = { answer: ask(), atMs: nowMs };
+    asked = mine;
+    const done = (): void => {
+      if (asked === mine) asked = null;
+    };
+    mine.answer.then(done, done);
+    return mine.answer;
+  };
+}
+
 /** @throws ReckonError `unreachable` when Kafka or Redis does not answer */
 export async function createServeDeps(config: Config, pipelines: readonly Pipeline[]): Promise<ServeDeps> {
   const admin = await connectAdmin(config.kafkaBrokers, 'reckon-serve');
   const redis = await connectRedis(config.redisUrl);
   const stores = pipelines.map((pipeline) => new StateStore(redis, pipeline));
-  const readStatus = () =>
+  const readStatus = oneAtATime(() =>
     Promise.all(
       pipelines.map((pipeline, i) =>
         readPipelineStatus(admin, stores[i] as StateStore, pipeline, Date.now()),
       ),
-    );
+    ),
+  );
+  const askRedis = oneAtATime(() => redis.ping());
+  const askKafka = oneAtATime(() => admin.describeCluster());
   const answers = (asked: Promise<unknown>) =>
     Promise.race([
       asked.then(
@@ -52,10 +77,7 @@ export async function createServeDeps(config: Config, pipelines: readonly Pipeli
       return status;
     },
     readReachable: async () => {
-      const [redisAnswers, kafkaAnswers] = await Promise.all([
-        answers(redis.ping()),
-        answers(admin.describeCluster()),
-      ]);
+      const [redisAnswers, kafkaAnswers] = await Promise.all([answers(askRedis()), answers(askKafka())]);
       return { redis: redisAnswers, kafka: kafkaAnswers };
     },
     close: async () => {
