@@ -21,6 +21,8 @@ const operationsMax = 4_000;
 const roomPatienceMs = 250;
 /** Dead letters and late records held for the next commit. */
 const sideOutputMaxBytes = 4 << 20;
+/** Nobody deletes a topic, creates it again and fills it in less; a fetch within it continues the one before. */
+const promptMs = 1_000;
 /** Records folded between two looks at the clock and at the bounds. */
 const recordsPerTurn = 2_000;
 
@@ -131,8 +133,10 @@ export class Partition {
    * @throws OwnershipLost, ReckonError
    */
   async take(records: readonly LogRecord[], stillWanted: () => boolean): Promise<number> {
-    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated or recreated log.
-    if (records[0]?.offset !== this.nextOffset)
+    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated or recreated log. Nor may what
+    // comes after a pause: a topic that was recreated meanwhile may reach as far as the one before.
+    const isPrompt = this.#deps.nowMs() - this.#takenAtMs < promptMs;
+    if (records[0]?.offset !== this.nextOffset || !isPrompt)
       await this.#deps.requireOffset(this.partition, {
         nextOffset: this.nextOffset,
         logTimeMs: this.#fold.logTimeMs,
