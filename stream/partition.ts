@@ -21,8 +21,11 @@ const operationsMax = 4_000;
 const roomPatienceMs = 250;
 /** Dead letters and late records held for the next commit. */
 const sideOutputMaxBytes = 4 << 20;
-/** Nobody deletes a topic, creates it again and fills it in less; a fetch within it continues the one before. */
-const promptMs = 1_000;
+/**
+ * A batch that follows within it continues the one before: nobody deletes a topic, creates it again and fills it in less (600 ms
+ * were enough), while a fetch waits for at most 100 ms.
+ */
+const promptMs = 250;
 /** Records folded between two looks at the clock and at the bounds. */
 const recordsPerTurn = 2_000;
 

@@ -63,8 +63,8 @@ it('at a gap', async () => {
 it('after a pause, in which the topic may have been recreated and filled as far as before', async () => {
   const { take, asked } = await acquire();
   await take(0, 0);
-  await take(1, 999);
+  await take(1, 249);
   expect(asked).toEqual([]);
-  await take(2, 1_999);
+  await take(2, 499);
   expect(asked).toEqual([2]);
 });
