@@ -24,8 +24,6 @@ export interface SentEvent {
 const duplicatePerMille = 60;
 const poisonPerMille = 20;
 const aheadPerMille = 2;
-/** Leaps of everybody's event time, hours each. */
-const leaps = 2;
 
 export function createEvents(
   { rules, timeFormat, stampedBy }: Definition,
@@ -36,9 +34,11 @@ export function createEvents(
   const reasons = [...Object.keys(poisons), futureReason];
   // Every reason at least once, wherever it falls.
   const planned = new Map(reasons.map((reason) => [random.integer(10, count - 1), reason]));
-  const leapsAt = new Set(
-    Array.from({ length: leaps }, () => random.integer(Math.floor(count / 5), count - 1)),
-  );
+  // The first one early, as a round may end early.
+  const leapsAt = new Set([
+    random.integer(Math.floor(count / 30), Math.floor(count / 10)),
+    random.integer(0, count),
+  ]);
   const stepMs = random.pick([10, 40, 150]);
   // One event that is as far ahead as is allowed makes others late until they have caught up: late in the round.
   const farAheadAt = new Set([1, 2].map(() => random.integer(Math.floor(count / 2), count - 1)));
@@ -46,6 +46,7 @@ export function createEvents(
   let stampMs = clockMs;
   const events: SentEvent[] = [];
   for (let n = 0; n < count; n++) {
+    // Everybody's event time leaps by hours.
     const passedMs = random.integer(0, 2 * stepMs) + (leapsAt.has(n) ? random.integer(1, 5) * 3_600_000 : 0);
     clockMs += passedMs;
     stampMs += passedMs;

@@ -127,7 +127,8 @@ async function act(system: System): Promise<FaultOutcome[]> {
   const { plan, sender } = system;
   const outcomes: FaultOutcome[] = [];
   const margin = Math.floor(plan.events * marginShare);
-  await sender.flow(margin, 1, () => true);
+  const beganMs = performance.now();
+  await sender.flow(margin, 1, () => performance.now() - beganMs > 1_000);
   for (const [i, name] of plan.faults.entries()) {
     const to = margin + Math.floor(((plan.events - 2 * margin) * (i + 1)) / plan.faults.length);
     let done = false;

@@ -42,19 +42,27 @@ export class Sender {
     return this.#next;
   }
 
-  /** Sends up to the event `to`: most of them evenly within the time, the rest when `done` says so. */
+  /** Sends up to the event `to`: most of them evenly within the time; what is left at once when `done` says so. */
   async flow(to: number, seconds: number, done: () => boolean): Promise<void> {
     const from = this.#next;
     const steady = from + Math.floor((to - from) * (1 - dropsShare));
     const perTick = Math.max(1, Math.ceil((steady - from) / ((seconds * 1_000) / tickMs)));
     const drop = Math.max(1, Math.floor((to - steady) / 1_000));
     while (this.#next < to && !this.#stopped) {
-      const count = this.#next < steady ? perTick : done() ? 2_000 : drop;
+      const count = done() ? 2_000 : this.#next < steady ? perTick : drop;
       await this.#held;
       this.#sending = this.#send(Math.min(to, this.#next + count));
       await this.#sending;
-      if (this.#next < steady || !done()) await sleep(tickMs);
+      if (!done()) await sleep(tickMs);
     }
+  }
+
+  /** Sends everything from the beginning again, and some more, into a topic that is new. Only within `hold`. */
+  async refill(more: number): Promise<void> {
+    await this.#disconnect();
+    const to = Math.min(this.#events.length, this.#next + more);
+    this.#next = 0;
+    while (this.#next < to) await this.#send(Math.min(to, this.#next + 2_000));
   }
 
   /** Nothing is sent while the work is done; afterwards with a new producer, as for a new topic. */

@@ -129,9 +129,10 @@ export class Streams {
     mkdirSync(logsDir, { recursive: true });
   }
 
-  /** Those that run or are starting, and are meant to. */
+  /** Those that run or are starting, and are meant to; owners of partitions last. */
   get wanted(): readonly StreamProcess[] {
-    return this.#all.filter(({ ending, unwanted }) => ending === null && !unwanted);
+    const running = this.#all.filter(({ ending, unwanted }) => ending === null && !unwanted);
+    return running.sort((a, b) => a.owned.length - b.owned.length);
   }
 
   get all(): readonly StreamProcess[] {
@@ -155,7 +156,7 @@ export class Streams {
     return started;
   }
 
-  /** Exactly so many processes, all of them ready. */
+  /** Exactly so many processes, all of them ready. Where some have to go, the owners do. */
   async scale(count: number): Promise<void> {
     for (const excess of this.wanted.slice(count)) {
       excess.kill('SIGTERM');
