@@ -3,7 +3,15 @@
  * Kafka, says where to read; buffers are bounded, and a partition that another archiver has moved on is read again from
  * where the lake ends.
  */
-import { connectAdmin, createConsumer, kafkaFailure, readUtf8, requireOffset } from '../clients/kafka.ts';
+import {
+  connectAdmin,
+  createConsumer,
+  fetchedOffsetOf,
+  kafkaFailure,
+  onSkippedBatch,
+  readUtf8,
+  requireOffset,
+} from '../clients/kafka.ts';
 import type { Admin, Consumer, EachBatchPayload, ReadPosition } from '../clients/kafka.ts';
 import type { DuckDb } from '../clients/duckdb.ts';
 import { createDecoder } from '../domain/decode.ts';
@@ -80,6 +88,10 @@ export class Archiver {
     this.#consumer.on(CRASH, ({ payload }) => {
       if (payload.restart) this.#options.log({ error: payload.error.message }, 'the consumer restarts');
       else this.#fatal(payload.error);
+    });
+    onSkippedBatch(this.#consumer, (partition, first, next) => {
+      const tail = this.#tails.get(partition);
+      if (tail !== undefined && first <= tail.nextOffset) tail.nextOffset = Math.max(tail.nextOffset, next);
     });
     await this.#consumer.connect();
     await this.#consumer.subscribe({ topics: [topic], fromBeginning: true });
@@ -162,6 +174,15 @@ export class Archiver {
     const last = batch.messages.at(-1);
     if (tail === undefined || last === undefined || payload.isStale() || !payload.isRunning()) return;
     const generation = this.#generation;
+    // Fetched before the partition was assigned, by a reader that was further on: records between would be lost as a gap.
+    if (fetchedOffsetOf(batch) > tail.nextOffset) {
+      this.#consumer.seek({
+        topic: batch.topic,
+        partition: batch.partition,
+        offset: String(tail.nextOffset),
+      });
+      return;
+    }
     // A gap may be a control record, a step back a repeated fetch; neither may be a truncated or recreated log.
     if (Number(batch.messages[0]?.offset) !== tail.nextOffset) {
       try {
@@ -186,6 +207,7 @@ export class Archiver {
       tail.nextOffset = offset + 1;
       if (record.timestampMs > tail.logTimeMs) tail.logTimeMs = record.timestampMs;
     }
+    tail.nextOffset = Math.max(tail.nextOffset, Number(batch.lastOffset()) + 1);
     payload.resolveOffset(last.offset);
     if (this.#isFull()) await this.roll();
     await payload.heartbeat();
@@ -195,12 +217,13 @@ export class Archiver {
     const { archive, database, log } = this.#options;
     const ranges: ArchiveRange[] = [];
     for (const [partition, tail] of this.#tails) {
-      if (tail.rows.rows === 0) continue;
+      if (tail.nextOffset === tail.expectedOffset) continue;
       ranges.push({
         partition,
         expectedOffset: tail.expectedOffset,
         nextOffset: tail.nextOffset,
-        rows: tail.rows,
+        // Control records alone only move the position.
+        rows: tail.rows.rows === 0 ? null : tail.rows,
       });
       tail.expectedOffset = tail.nextOffset;
       tail.rows = this.#newRows();

@@ -174,10 +174,10 @@ function sketchSql(slot: Slot, fields: readonly Field[]): string {
   FROM (
     SELECT _partition, _start_ms, _end_ms, _grp, register, bit_or(1::BIGINT << rank) AS ranks, max(rank) AS top
     FROM (
-      SELECT _partition, _start_ms, _end_ms, _grp, (hash & 16383)::INTEGER AS register,
-        CASE rest WHEN 0 THEN 51 ELSE length(bin(rest)) - length(rtrim(bin(rest), '0')) + 1 END::INTEGER AS rank
+      SELECT _partition, _start_ms, _end_ms, _grp, (_hash & 16383)::INTEGER AS register,
+        CASE _rest WHEN 0 THEN 51 ELSE length(bin(_rest)) - length(rtrim(bin(_rest), '0')) + 1 END::INTEGER AS rank
       FROM (
-        SELECT _partition, _start_ms, _end_ms, _grp, md5_number_lower(${column}::VARCHAR) AS hash, (hash >> 14)::BIGINT AS rest
+        SELECT _partition, _start_ms, _end_ms, _grp, md5_number_lower(${column}::VARCHAR) AS _hash, (_hash >> 14)::BIGINT AS _rest
         FROM accepted WHERE ${column} IS NOT NULL
       )
     ) GROUP BY ALL

@@ -216,6 +216,26 @@ export function createConsumer(brokers: string, clientId: string, groupId: strin
   });
 }
 
+/** The offset that was asked for when the batch was fetched; kafkajs' types leave it out. */
+export function fetchedOffsetOf(batch: EachBatchPayload['batch']): number {
+  return Number((batch as unknown as { fetchedOffset: string }).fetchedOffset);
+}
+
+/**
+ * Hears of fetched batches that hold nothing for a consumer (control records of transactions, aborted or compacted records):
+ * kafkajs steps over them by itself.
+ * @param skipped called with the first and the next offset of each
+ */
+export function onSkippedBatch(
+  consumer: Consumer,
+  skipped: (partition: number, firstOffset: number, nextOffset: number) => void,
+): void {
+  consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload }) => {
+    const { partition, batchSize, firstOffset, lastOffset } = payload;
+    if (batchSize === 0) skipped(partition, Number(firstOffset ?? lastOffset), Number(lastOffset) + 1);
+  });
+}
+
 /** Bytes → text; null when they are not UTF-8. The `ReadText` of `domain/decode.ts`. */
 export function readUtf8(value: Uint8Array): string | null {
   const text = Buffer.isBuffer(value) ? value.toString() : Buffer.from(value).toString();

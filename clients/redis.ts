@@ -139,13 +139,13 @@ export function defineScript(
 }
 
 /**
- * What a cluster says while a node restarts, a replica takes over or a slot moves, once ioredis has given up. Whether the
+ * What a server says while it restarts or runs a long script, a replica takes over or a slot moves, once ioredis has given up. Whether the
  * script ran before is unknown then, so every script must bear to be sent again.
  */
 function heals(error: unknown): boolean {
   const { message } = error as Error;
   return (
-    /^(Too many Cluster redirections|Connection is closed|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|LOADING)/.test(
+    /^(Too many Cluster redirections|Connection is closed|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|LOADING|BUSY)/.test(
       message,
     ) ||
     // A key that the script named itself is on its way to another node.

@@ -31,8 +31,10 @@ export function quantileOf(buckets: ReadonlyMap<number, bigint>, q: number): num
   const sorted = [...buckets].sort(([a], [b]) => a - b);
   const total = sorted.reduce((sum, [, count]) => sum + count, 0n);
   if (total === 0n) return null;
-  // Ranks of counts beyond 2^53 are not exact, and neither is the quantile.
-  const rank = BigInt(Math.max(1, Math.ceil(q * Number(total))));
+  // In integers: 0.55 × 100 is more than 55 in binary.
+  const nanos = BigInt(Math.round(q * 1e9));
+  const exact = (nanos * total + 999_999_999n) / 1_000_000_000n;
+  const rank = exact < 1n ? 1n : exact;
   let below = 0n;
   for (const [bucket, count] of sorted) {
     below += count;

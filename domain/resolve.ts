@@ -144,6 +144,9 @@ function argumentOf(input: Exclude<MeasureInput, 'count'>): number | null {
   return 'topK' in input ? (input.k ?? topDefault) : null;
 }
 
+/** Reading a window merges all of its panes, and an event shows in as many windows. */
+const panesMax = 10_000;
+
 /** @param keyField the field that becomes the Kafka key: only its events are sure to meet in one partition */
 export function resolveWindow(
   at: string,
@@ -170,6 +173,8 @@ export function resolveWindow(
   const [sizeMs, slideMs] = [duration('hopping', input.hopping), duration('slide', input.slide)];
   if (sizeMs % slideMs !== 0)
     problems.add(`${at}.slide`, `must divide the window's size without a remainder`);
+  else if (sizeMs / slideMs > panesMax)
+    problems.add(`${at}.slide`, `must not cut a window into more than ${panesMax} panes`);
   return { kind: 'hopping', sizeMs, slideMs };
 }
 

@@ -40,6 +40,6 @@ function nullable(schema: JsonSchema): JsonSchema {
   return {
     ...schema,
     ...(type === undefined ? {} : { type: [...new Set([type, 'null'].flat())] }),
-    ...(Array.isArray(values) ? { enum: [...(values as unknown[]), null] } : {}),
+    ...(Array.isArray(values) ? { enum: [...new Set([...(values as unknown[]), null])] } : {}),
   };
 }

@@ -8,10 +8,12 @@ import {
   connectAdmin,
   connectProducer,
   createConsumer,
+  fetchedOffsetOf,
   kafkaFailure,
   readGroupOffsets,
   readOffsets,
   readOffsetsAtTime,
+  onSkippedBatch,
   readUtf8,
   requireOffset,
 } from '../clients/kafka.ts';
@@ -25,7 +27,7 @@ import type { Pipeline } from '../domain/pipeline.ts';
 import { readAccounts } from './accounts.ts';
 import { baseNote, groupOf, parseBaseNote } from './group-offsets.ts';
 import { takeInParts } from './log-records.ts';
-import { OwnershipLost, Partition } from './partition.ts';
+import { heals, OwnershipLost, Partition } from './partition.ts';
 import type { PartitionDeps } from './partition.ts';
 import { SideOutputSender } from './side-outputs.ts';
 import { StateStore } from './state-store.ts';
@@ -114,6 +116,10 @@ export class SpeedLayer {
       if (payload.restart) this.#options.log({ error: payload.error.message }, 'the consumer restarts');
       else this.#fatal(payload.error);
     });
+    onSkippedBatch(this.#consumer, (partition, first, next) => {
+      const owned = this.#partitions.get(partition);
+      if (owned !== undefined && first <= owned.nextOffset) owned.skipTo(next);
+    });
     await this.#consumer.connect();
     await this.#consumer.subscribe({ topics: [pipeline.topic], fromBeginning: true });
     await this.#consumer.run({
@@ -193,10 +199,20 @@ export class SpeedLayer {
     const wanted = () =>
       !this.#stopped && payload.isRunning() && !payload.isStale() && generation === this.#generation;
     if (!wanted()) return;
+    // Fetched before the partition was acquired, for an owner that was further on: records between would be lost as a gap.
+    if (fetchedOffsetOf(batch) > owned.nextOffset) {
+      this.#consumer.seek({
+        topic: batch.topic,
+        partition: batch.partition,
+        offset: String(owned.nextOffset),
+      });
+      return;
+    }
     try {
       const taken = await takeInParts(batch, (records) => owned.take(records, wanted), wanted);
       const reached = batch.messages[taken - 1];
       if (wanted() && reached !== undefined) payload.resolveOffset(reached.offset);
+      if (wanted() && taken === batch.messages.length) owned.skipTo(Number(batch.lastOffset()) + 1);
       // Redis is slow: this partition waits until there is room again, the others go on.
       if (wanted() && taken < batch.messages.length) this.#waitForRoom(owned, payload.pause());
     } catch (error) {
@@ -283,10 +299,4 @@ export class SpeedLayer {
 /** What a promise gives; null where it fails or takes too long. */
 async function within<T>(patienceMs: number, promise: Promise<T>): Promise<T | null> {
   return Promise.race([promise.catch(() => null), sleep(patienceMs, null, { ref: false })]);
-}
-
-/** Whether acquiring again may go well: another owner was faster, or Kafka does not answer for a while. */
-function heals(error: unknown): boolean {
-  const failure = kafkaFailure(error);
-  return error instanceof OwnershipLost || (failure instanceof ReckonError && failure.retryable);
 }

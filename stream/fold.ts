@@ -148,6 +148,20 @@ export class PartitionFold {
     if (late !== null) this.#emit({ kind: 'late', record, aggregates: late, watermarkMs: watermark });
   }
 
+  /** Goes on at an offset; what lies before it holds no record for a consumer. */
+  skipTo(offset: number): void {
+    if (offset <= this.#nextOffset) return;
+    if (this.#nextOffset < this.#stateOffset) {
+      if (offset < this.#stateOffset) {
+        this.#nextOffset = offset;
+        return;
+      }
+      this.#leaveRewind();
+    }
+    if (offset > this.#nextOffset) this.#count('gaps', offset - this.#nextOffset);
+    this.#nextOffset = offset;
+  }
+
   /** Hands over what has gathered since the last call, and begins anew from there. */
   takeChanges(): Changes {
     if (this.#consumed > 0) this.#count('consumed', this.#consumed);
@@ -199,9 +213,16 @@ export class PartitionFold {
   /** What comes from the lake went to its side topic long ago. */
   #emit(output: SideOutput): void {
     if (output.record.decoded !== undefined) return;
-    this.#sideOutputs.push(output);
-    this.#sideOutputBytes += (output.record.value?.length ?? 0) + 256;
+    // Copied: key and value are parts of a whole fetch, which would stay in memory with them.
+    const { key, value } = output.record;
+    const record = { ...output.record, key: copyOf(key), value: copyOf(value) };
+    this.#sideOutputs.push({ ...output, record });
+    this.#sideOutputBytes += (key?.length ?? 0) + (value?.length ?? 0) + 256;
   }
+}
+
+function copyOf(bytes: Uint8Array | null): Uint8Array | null {
+  return bytes === null ? null : Uint8Array.prototype.slice.call(bytes);
 }
 
 class Tally {

@@ -13,7 +13,8 @@ export function markOfText(text: string): number {
   const digest = hash('md5', text, 'buffer');
   const mark = markOf(digest.readUInt32LE(8), digest.readUInt32LE(12));
   if (remembered.size >= rememberedMax) remembered.clear();
-  remembered.set(text, mark);
+  // Copied: a part of a text keeps all of it in memory, and this may be a small part of a large event.
+  remembered.set(Buffer.from(text).toString(), mark);
   return mark;
 }
 

@@ -89,7 +89,7 @@ export class PaneDeltas {
         spilled: null,
         members: null,
       };
-      cells.set(group, cell);
+      cells.set(ownCopy(group), cell);
       this.operations += aggregate.slots.length;
     }
     const { slots } = aggregate;
@@ -135,8 +135,12 @@ export class PaneDeltas {
     let members = cell.members.get(slot);
     if (members === undefined) cell.members.set(slot, (members = new Map<Value, number>()));
     const before = members.get(member);
-    if (before === undefined) this.operations++;
-    members.set(member, before === undefined ? value : merge(before, value));
+    if (before !== undefined) {
+      members.set(member, merge(before, value));
+      return;
+    }
+    this.operations++;
+    members.set(ownCopy(member), value);
   }
 
   #operationsOf(aggregate: Aggregate, cells: Cells): Operation[] {
@@ -190,6 +194,11 @@ function groupOf(aggregate: Aggregate, values: readonly Value[]): Value {
   if (groupBy.length === 1) return values[groupBy[0] ?? -1] ?? null;
   if (groupBy.length === 0) return null;
   return JSON.stringify(groupBy.map((field) => values[field] ?? null));
+}
+
+/** A part of a text keeps all of it in memory: the whole event, for a short group. */
+function ownCopy(value: Value): Value {
+  return typeof value === 'string' ? Buffer.from(value).toString() : value;
 }
 
 function valueText(value: Value, field: Field | undefined): string {

@@ -5,8 +5,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { kafkaFailure } from '../clients/kafka.ts';
 import type { OffsetRange, ReadPosition } from '../clients/kafka.ts';
 import type { Decoder } from '../domain/decode.ts';
+import { ReckonError } from '../domain/errors.ts';
 import type { LogRecord } from '../domain/event.ts';
 import { PartitionFold } from './fold.ts';
 import type { Changes } from './fold.ts';
@@ -41,6 +43,12 @@ export interface PartitionDeps extends RecoveryDeps {
 
 /** Thrown out of `take` and `flush` when the state is no longer this owner's: acquire again, if still assigned. */
 export class OwnershipLost extends Error {}
+
+/** Whether acquiring again may go well: another owner was faster, or Kafka does not answer for a while. */
+export function heals(error: unknown): boolean {
+  const failure = kafkaFailure(error);
+  return error instanceof OwnershipLost || (failure instanceof ReckonError && failure.retryable);
+}
 
 export class Partition {
   readonly partition: number;
@@ -154,6 +162,11 @@ export class Partition {
     }
     this.flushIfDue();
     return records.length;
+  }
+
+  /** Goes on at an offset; what lies before it (control records of transactions) is a gap. */
+  skipTo(offset: number): void {
+    if (offset > this.nextOffset) this.#fold.skipTo(offset);
   }
 
   /** Records below the state only fill the dedup index, the others are counted. */

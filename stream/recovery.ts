@@ -54,23 +54,39 @@ export async function planRecovery(
   const { position, baseOffset } = state;
   const { nextOffset, logTimeMs } = position;
   const horizonMs = logTimeMs - deps.pipeline.dedupHorizonMs;
-  const lakeRange = async (atMost: number) => {
-    const inLake = logTimeMs === noEventTime ? null : await deps.history?.offsetAtTime(partition, horizonMs);
-    return { from: Math.max(Math.min(inLake ?? atMost, atMost), baseOffset), to: log.start };
-  };
   if (nextOffset < log.start) {
     // What was not counted yet has left Kafka: it is counted from the lake, after the ids before it.
     await requireArchived(partition, nextOffset, log.start, deps, 'has counted up to');
-    return { lake: await lakeRange(nextOffset), kafkaFrom: log.start };
+    const first = logTimeMs === noEventTime ? nextOffset : await horizonInLake(partition, log, state, deps);
+    if (first !== null)
+      return { lake: { from: Math.min(first, nextOffset), to: log.start }, kafkaFrom: log.start };
+    throw missing(partition, log.start, nextOffset, deps, 'needs the ids of the dedupHorizon before');
   }
   if (logTimeMs === noEventTime) return { lake: null, kafkaFrom: nextOffset };
   const inHorizon = (await deps.offsetAtTime(partition, horizonMs)) ?? nextOffset;
   const kafkaFrom = Math.min(Math.max(inHorizon, log.start), nextOffset);
   // Nothing of the horizon was deleted where an older record is still there, or where nothing ever was.
   if (kafkaFrom > log.start || log.start <= baseOffset) return { lake: null, kafkaFrom };
+  const from = await horizonInLake(partition, log, state, deps);
+  if (from !== null) return { lake: { from, to: log.start }, kafkaFrom };
   if (await isHorizonOver(partition, log, state, deps)) return { lake: null, kafkaFrom };
-  await requireArchived(partition, log.start, log.start, deps, 'needs the ids of the dedupHorizon before');
-  return { lake: await lakeRange(log.start), kafkaFrom };
+  throw missing(partition, log.start, log.start, deps, 'needs the ids of the dedupHorizon before');
+}
+
+/** Where the horizon begins in the lake, or null where the lake does not hold all of it that Kafka has deleted. */
+async function horizonInLake(
+  partition: number,
+  log: OffsetRange,
+  { position, baseOffset }: PartitionState,
+  { pipeline, history }: RecoveryDeps,
+): Promise<number | null> {
+  const archived = (await history?.range(partition)) ?? null;
+  if (archived === null || archived.end < log.start) return null;
+  const horizonMs = position.logTimeMs - pipeline.dedupHorizonMs;
+  const first = (await history?.offsetAtTime(partition, horizonMs)) ?? archived.end;
+  // It is all there where the lake holds an older record, too, or every record that was ever counted.
+  const isWhole = first > archived.start || archived.start <= baseOffset;
+  return isWhole ? Math.max(Math.min(first, log.start), baseOffset) : null;
 }
 
 /** Whether every record that comes next, those that wait in the log included, is later than all ids of the horizon. */
@@ -90,16 +106,27 @@ async function requireArchived(
   partition: number,
   from: number,
   to: number,
-  { pipeline, history }: RecoveryDeps,
+  deps: RecoveryDeps,
   reader: string,
 ): Promise<void> {
-  const archived = (await history?.range(partition)) ?? null;
-  if (archived !== null && archived.start <= from && archived.end >= to) return;
+  const archived = (await deps.history?.range(partition)) ?? null;
+  if (archived === null || archived.start > from || archived.end < to)
+    throw missing(partition, to, from, deps, reader, archived);
+}
+
+function missing(
+  partition: number,
+  logStart: number,
+  from: number,
+  { pipeline }: RecoveryDeps,
+  reader: string,
+  archived: { readonly start: number; readonly end: number } | null = null,
+): ReckonError {
   const lake =
-    archived === null ? 'the lake has none of them' : `the lake has ${archived.start} to ${archived.end}`;
-  throw new ReckonError(
+    archived === null ? 'the lake does not have them' : `the lake has ${archived.start} to ${archived.end}`;
+  return new ReckonError(
     'log-truncated',
-    `Partition ${partition} of topic ${pipeline.topic} begins at offset ${to} in Kafka, Redis ${reader} offset ${from}, and ${lake}: records were deleted before they were read.`,
+    `Partition ${partition} of topic ${pipeline.topic} begins at offset ${logStart} in Kafka, Redis ${reader} offset ${from}, and ${lake}: records were deleted before they were read.`,
     'Restore Redis, the lake or the topic from a backup, or give the pipeline a new name to count anew.',
   );
 }

@@ -207,12 +207,11 @@ export class StateStore {
       partition,
       state: parseMeta(fields),
       closed: closed.map(String),
-      open: open.map(([member, cells, sketches]) =>
-        toPaneCells(String(member), cells.map(String), (field) => {
-          const at = sketches.findIndex((item, i) => i % 2 === 0 && String(item) === field);
-          return fromSketchReply(sketches[at + 1] ?? null);
-        }),
-      ),
+      open: open.map(([member, cells, sketches]) => {
+        const replies = new Map<string, unknown>();
+        for (let i = 0; i < sketches.length; i += 2) replies.set(String(sketches[i]), sketches[i + 1]);
+        return toPaneCells(String(member), cells.map(String), (field) => fromSketchReply(replies.get(field)));
+      }),
     };
   }
 }

@@ -98,10 +98,11 @@ export class WindowReader {
         `It has ${this.#pipeline.aggregates.map(({ name }) => name).join(', ')}.`,
       );
     const { window } = aggregate;
-    const reading = this.#readStates();
-    // Without waiting for the states, which only labels need.
-    const panes = window.kind === 'session' ? null : await this.#fixedPanes(aggregate, window, range);
-    const states = await reading;
+    // The panes do not wait for the states, which only labels need.
+    const [states, panes] = await Promise.all([
+      this.#readStates(),
+      window.kind === 'session' ? null : this.#fixedPanes(aggregate, window, range),
+    ]);
     const watermarkMs = watermarkOf(this.#pipeline, [...states.values()], nowMs);
     const labels = { aggregate, watermarkMs, reconciledMs: this.#reconciledMs([...states.values()]) };
     return {

@@ -153,7 +153,7 @@ describe('what Kafka has deleted is read from the lake', () => {
     const { code, stderr } = await world.run('stream', [], env);
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^reckon: Partition \d of topic \S+ begins at offset \d+ in Kafka, Redis has no counts of offset 0, and the lake has none of them: .*$/m,
+      /^reckon: Partition \d of topic \S+ begins at offset \d+ in Kafka, Redis has no counts of offset 0, and the lake does not have them: .*$/m,
     );
     expect(stderr).not.toMatch(/^\s+at /m);
   }, 120_000);

@@ -51,6 +51,11 @@ describe('log-buckets', () => {
     );
   });
 
+  it('take ranks exactly where binary fractions do not', () => {
+    const oneToHundred = new Map(Array.from({ length: 100 }, (_, i) => [i + 1, 1n]));
+    expect([0.07, 0.55, 0.57, 0.58, 1].map((q) => quantileOf(oneToHundred, q))).toEqual([7, 55, 57, 58, 100]);
+  });
+
   it('have no quantile without a value', () => {
     expect(quantileOf(new Map(), 0.5)).toBeNull();
   });

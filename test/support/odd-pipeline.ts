@@ -91,6 +91,12 @@ export const definition = {
         score: { type: ['number', 'null'] },
         vip: { type: ['boolean', 'null'] },
         time_ms: { type: ['string', 'null'] },
+        // Never set; names that the SQL might take for its own.
+        hash: { type: ['string', 'null'] },
+        register: { type: ['string', 'null'] },
+        rank: { type: ['string', 'null'] },
+        slot: { type: ['string', 'null'] },
+        value: { type: ['string', 'null'] },
         watermark_ms: { type: ['string', 'null'] },
         grp: { type: ['string', 'null'] },
         window_ms: { type: ['integer', 'null'] },
