@@ -40,9 +40,7 @@ export interface SpeedLayerOptions {
   /** What the lake has of the log, where Kafka has no more; null where there is no lake. */
   readonly history: History | null;
   readonly log: (event: Readonly<Record<string, unknown>>, message: string) => void;
-  /**
-   * Told at the end of a run what became of the records of the partitions that are owned then; null where Redis does not say.
-   */
+  /** Told at the end of a run what became of the records of the owned partitions; null where Redis does not say. */
   readonly onAccounts: (accounts: readonly Account[] | null) => void;
   /** Called once when the layer cannot go on; the process should end. */
   readonly onFatal: (error: unknown) => void;
@@ -192,20 +190,16 @@ export class SpeedLayer {
 
   async #takeBatch(payload: EachBatchPayload): Promise<void> {
     const { batch } = payload;
-    const owned = this.#partitions.get(batch.partition);
-    const last = batch.messages.at(-1);
-    if (owned === undefined || last === undefined) return;
+    const { topic, partition } = batch;
+    const owned = this.#partitions.get(partition);
+    if (owned === undefined) return;
     const generation = this.#generation;
     const wanted = () =>
       !this.#stopped && payload.isRunning() && !payload.isStale() && generation === this.#generation;
     if (!wanted()) return;
     // Fetched before the partition was acquired, for an owner that was further on: records between would be lost as a gap.
     if (fetchedOffsetOf(batch) > owned.nextOffset) {
-      this.#consumer.seek({
-        topic: batch.topic,
-        partition: batch.partition,
-        offset: String(owned.nextOffset),
-      });
+      this.#consumer.seek({ topic, partition, offset: String(owned.nextOffset) });
       return;
     }
     try {
@@ -216,7 +210,7 @@ export class SpeedLayer {
       // Redis is slow: this partition waits until there is room again, the others go on.
       if (wanted() && taken < batch.messages.length) this.#waitForRoom(owned, payload.pause());
     } catch (error) {
-      this.#handle(batch.partition, owned, error);
+      this.#handle(partition, owned, error);
     }
     await payload.heartbeat();
   }
