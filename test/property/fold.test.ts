@@ -60,7 +60,7 @@ it('comes to what the naive model comes to: every cell, every counter, the water
       });
       for (const name of Object.keys(state.counters)) seen.set(name, (seen.get(name) ?? 0) + 1);
     }),
-    runs(400),
+    runs(200),
   );
   // The logs did reach what they were meant to reach.
   for (const name of ['gaps', 'duplicate', 'late:by_shop', 'filtered:double_eq', 'counted:double_eq'])
@@ -113,7 +113,7 @@ it('is the same when cut into commits anywhere, and when it crashes and rewinds 
       expect(state.counters).toEqual(whole.counters);
       expect(state.position).toEqual(whole.position);
     }),
-    runs(400),
+    runs(200),
   );
 });
 
