@@ -3,7 +3,7 @@
  * twice after a failure is a duplicate like any other.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectProducer } from '../clients/kafka.ts';
+import { createKafka } from '../clients/kafka.ts';
 import type { Producer } from '../clients/kafka.ts';
 import type { SentEvent } from './events.ts';
 import { indexHeader } from './log-keeper.ts';
@@ -94,7 +94,7 @@ export class Sender {
       'the broker takes events',
       async () => {
         if (this.#stopped) return true;
-        this.#producer ??= await connectProducer(this.#brokers, 'chaos');
+        this.#producer ??= await this.#connect();
         try {
           const sent = this.#producer.send({ topic: this.#topic, acks: -1, messages }).then(() => true);
           // After a broker's restart kafkajs may wait half a minute for an answer that never comes.
@@ -110,6 +110,17 @@ export class Sender {
       200,
     );
     this.#next = to;
+  }
+
+  /** Without retries of its own: what is given up here must not arrive minutes later. */
+  async #connect(): Promise<Producer> {
+    const retry = { retries: 0 };
+    const producer = createKafka(this.#brokers, 'chaos', 0).producer({
+      retry,
+      allowAutoTopicCreation: false,
+    });
+    await producer.connect();
+    return producer;
   }
 
   async #disconnect(): Promise<void> {
