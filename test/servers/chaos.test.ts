@@ -148,7 +148,7 @@ test('npm run chaos: two rounds, every fault fires, nothing is unexplained, noth
   expect(totals.windowsCompared).toBeGreaterThan(100);
   expect(ended.stderr).toContain('partition 0 by_a:');
   expect(processesOf(`${server.folder}/reckon-chaos-`)).toEqual([]);
-}, 240_000);
+}, 360_000);
 
 test('a wrong option is one line', async () => {
   const { code, stderr } = await runCommand('chaos', ['--rounds', 'many'], {});
