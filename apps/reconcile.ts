@@ -56,18 +56,20 @@ export async function reconcile(
     handle.cancel().catch(() => undefined);
   };
   signal?.addEventListener('abort', cancel, { once: true });
+  const ended = resultOf(handle) as Promise<ReconciliationSummary>;
+  const followed = follow(handle, workerWaitMs, options.onPhase ?? (() => undefined), following.signal);
   try {
-    const result = await Promise.race([
-      resultOf(handle) as Promise<ReconciliationSummary>,
-      follow(handle, workerWaitMs, options.onPhase ?? (() => undefined), following.signal),
-    ]);
-    if (result !== 'no-worker') return result;
+    const result = await Promise.race([ended, followed]);
+    if (typeof result !== 'string') return result;
     // Left open, it would start whenever a worker comes, long after anybody waits for it.
     await handle.terminate('no worker picked it up');
+    await ended.catch(() => undefined);
     throw noWorker(temporal);
   } finally {
     following.abort();
     signal?.removeEventListener('abort', cancel);
+    // A call that is still on its way would be tried again on a closed connection, and end the process.
+    await followed.catch(() => undefined);
   }
 }
 
@@ -87,13 +89,13 @@ function noWorker({ settings }: Temporal): ReckonError {
   );
 }
 
-/** Reports phases until it is told to stop; resolves only when no worker picks the run up in time. */
+/** Reports phases until it is told to stop, or no worker picks the run up in time. */
 async function follow(
   handle: WorkflowHandle,
   workerWaitMs: number,
   onPhase: (phase: ReconciliationPhase) => void,
   stop: AbortSignal,
-): Promise<'no-worker'> {
+): Promise<'no-worker' | 'stopped'> {
   const deadlineMs = Date.now() + workerWaitMs;
   let last: ReconciliationPhase | null = null;
   let pickedUp = false;
@@ -105,7 +107,7 @@ async function follow(
     last = phase;
     await sleep(pollMs);
   }
-  return new Promise(() => undefined);
+  return 'stopped';
 }
 
 /** The last line with `--json`: counts as numbers where a number holds them exactly. */
