@@ -28,6 +28,22 @@ export interface ArchiveRange {
   readonly rows: RowBuffer | null;
 }
 
+/** A data file by its statistics, which every file of Reckon has. */
+export interface PartitionFile {
+  /** What DuckDB opens. */
+  readonly location: string;
+  readonly firstOffset: number;
+  readonly lastOffset: number;
+  /** Upper bound of the broker's timestamps; −Infinity where there is none. */
+  readonly newestMs: number;
+}
+
+/** Of Delta's `minValues` and `maxValues`, what is looked at. */
+interface Bounds {
+  readonly _offset?: number;
+  readonly _timestamp?: string;
+}
+
 /** Property of the table that says which rules its rows were decoded by. */
 const rulesProperty = 'reckon.decodingRules';
 
@@ -70,9 +86,7 @@ export class ArchiveTable {
     const snapshot = await this.table.refresh();
     const nextOffset = this.#nextOffset(snapshot, partition);
     if (nextOffset === null) return null;
-    let logTimeMs = Number.NEGATIVE_INFINITY;
-    for (const { path, stats } of snapshot.files.values())
-      if (path.startsWith(`p${partition}/`)) logTimeMs = Math.max(logTimeMs, newestTimestampMs(stats));
+    const logTimeMs = Math.max(...this.#filesOf(snapshot, partition).map(({ newestMs }) => newestMs));
     return { nextOffset, logTimeMs };
   }
 
@@ -84,17 +98,9 @@ export class ArchiveTable {
       .map((path) => ({ path, location: this.#store.location(`${this.table.root}/${path}`) }));
   }
 
-  /** The data files of one partition with the offsets that they hold, by first offset. */
-  async filesOf(partition: number): Promise<{ location: string; firstOffset: number; lastOffset: number }[]> {
-    const snapshot = await this.table.refresh();
-    return [...snapshot.files.values()]
-      .filter(({ path }) => path.startsWith(`p${partition}/`))
-      .map(({ path, stats }) => ({
-        location: this.#store.location(`${this.table.root}/${path}`),
-        firstOffset: offsetBound(stats, 'minValues'),
-        lastOffset: offsetBound(stats, 'maxValues'),
-      }))
-      .sort((a, b) => a.firstOffset - b.firstOffset);
+  /** The data files of one partition with what they hold, by first offset. */
+  async filesOf(partition: number): Promise<PartitionFile[]> {
+    return this.#filesOf(await this.table.refresh(), partition);
   }
 
   /**
@@ -132,6 +138,22 @@ export class ArchiveTable {
     return { add: { path, partitionValues: {}, size, modificationTime: nowMs, dataChange: true, stats } };
   }
 
+  #filesOf(snapshot: TableSnapshot, partition: number): PartitionFile[] {
+    return [...snapshot.files.values()]
+      .filter(({ path }) => path.startsWith(`p${partition}/`))
+      .map(({ path, stats }) => {
+        const { minValues, maxValues } = JSON.parse(stats ?? '{}') as Record<string, Bounds | undefined>;
+        return {
+          location: this.#store.location(`${this.table.root}/${path}`),
+          firstOffset: minValues?._offset ?? Number.NaN,
+          lastOffset: maxValues?._offset ?? Number.NaN,
+          newestMs:
+            maxValues?._timestamp === undefined ? Number.NEGATIVE_INFINITY : Date.parse(maxValues._timestamp),
+        };
+      })
+      .sort((a, b) => a.firstOffset - b.firstOffset);
+  }
+
   #nextOffset(snapshot: TableSnapshot, partition: number): number | null {
     const last = snapshot.transactions.get(this.#appId(partition));
     return last === undefined ? null : last + 1;
@@ -147,16 +169,4 @@ export class ArchiveTable {
       ? Number(appId.slice(prefix.length))
       : null;
   }
-}
-
-/** The upper bound of the broker's timestamps in a file's statistics. */
-function newestTimestampMs(stats: string | undefined): number {
-  const { maxValues } = JSON.parse(stats ?? '{}') as { maxValues?: { _timestamp?: string } };
-  return maxValues?._timestamp === undefined ? Number.NEGATIVE_INFINITY : Date.parse(maxValues._timestamp);
-}
-
-/** A bound of the offsets in a file's statistics, which every file of Reckon has. */
-function offsetBound(stats: string | undefined, side: 'minValues' | 'maxValues'): number {
-  const bounds = JSON.parse(stats ?? '{}') as Record<string, { _offset?: number } | undefined>;
-  return bounds[side]?._offset ?? Number.NaN;
 }

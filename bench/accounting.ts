@@ -1,9 +1,12 @@
 /**
- * What became of every record of a benchmark, by partition. Guarantee: `consumed = counted + filtered + duplicate + late +
- * dead` and `consumed + gaps = offset span`, or the line says that it does not hold.
+ * What became of every record of a benchmark, by partition. Guarantee: the accounting identity holds and reaches from offset 0 to
+ * the end of the log, or the line says that it does not.
  */
 import type { RedisNode } from '../clients/redis.ts';
-import { aggregate } from './pipeline.ts';
+import { describeAccount } from '../domain/accounting.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import { readAccounts } from '../stream/accounts.ts';
+import { StateStore } from '../stream/state-store.ts';
 import type { Say } from './servers.ts';
 
 export interface Accounts {
@@ -13,36 +16,23 @@ export interface Accounts {
   readonly balanced: boolean;
 }
 
-/** Reads the counters of all partitions and says a line for each. */
+/** Reads the counters of all partitions of a pipeline with one aggregate, and says a line for each. */
 export async function account(
   redis: RedisNode,
-  pipeline: string,
+  pipeline: Pipeline,
   ends: ReadonlyMap<number, number>,
   say: Say,
 ): Promise<Accounts> {
+  const accounts = await readAccounts(new StateStore(redis, pipeline), pipeline, [...ends.keys()]);
   let counted = 0;
   let dropped = 0;
-  let balanced = true;
-  for (const [partition, end] of ends) {
-    const meta = await redis.hgetall(`reckon:{${pipeline}:${partition}}:meta`);
-    const of = (counter: string) => Number(meta[counter] ?? 0);
-    const dead = Object.keys(meta).filter((name) => name.startsWith('dead:'));
-    const parts = {
-      counted: of(`counted:${aggregate}`),
-      filtered: of(`filtered:${aggregate}`),
-      duplicate: of('duplicate'),
-      late: of(`late:${aggregate}`),
-      dead: dead.reduce((sum, name) => sum + of(name), 0),
-    };
-    const sum = Object.values(parts).reduce((total, part) => total + part, 0);
-    const isBalanced = of('consumed') === sum && of('consumed') + of('gaps') === end;
-    const list = Object.entries(parts).map(([name, count]) => `${count} ${name}`);
-    say(
-      `partition ${partition}, ${aggregate}: ${of('consumed')} consumed ${isBalanced ? '=' : 'DIFFERS FROM'} ${list.join(' + ')}; + ${of('gaps')} gaps ${isBalanced ? '=' : 'AGAINST'} ${end} offsets`,
-    );
-    counted += parts.counted;
-    dropped += parts.duplicate + parts.late + parts.dead;
-    balanced &&= isBalanced;
+  let balanced = accounts.length === ends.size;
+  for (const one of accounts) {
+    const { aggregate, partition, baseOffset, nextOffset, terms, holds } = one;
+    say(`partition ${partition}, ${aggregate}: ${describeAccount(one)}`);
+    counted += Number(terms.counted);
+    dropped += Number(terms.duplicate) + Number(terms.late) + Number(terms.dead);
+    balanced &&= holds && baseOffset === 0 && nextOffset === ends.get(partition);
   }
   return { counted, dropped, balanced };
 }

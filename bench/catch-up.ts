@@ -62,7 +62,7 @@ export async function benchCatchUp(options: BenchOptions): Promise<CatchUpResult
     const take = (partition: number, value: Buffer) => rule.take(partition, value);
     await readTopic(servers.kafkaBrokers, topic, ends, take, signal);
     const results = await readOurs(servers.redis, name);
-    const { counted, balanced } = await account(servers.redis, name, ends, say);
+    const { counted, balanced } = await account(servers.redis, bench.pipeline, ends, say);
     const difference =
       firstDifference(results, rule.expected, 'the topic') ??
       (balanced ? null : 'the counters do not balance.');

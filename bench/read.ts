@@ -80,7 +80,7 @@ export async function benchRead(options: BenchOptions): Promise<ReadResult> {
       const { seconds } = await counting;
       const all = await reader.read(aggregate, { fromMs: -Infinity, toMs: Infinity }, Date.now());
       const total = all.rows.reduce((sum, { results }) => sum + Number(results['count']), 0);
-      const { counted } = await account(servers.redis, name, ends, say);
+      const { counted } = await account(servers.redis, bench.pipeline, ends, say);
       return {
         ...{ records, seed, point: latency(points), range: latency(ranges), rangeRows: at(rows, 0.5) },
         recordsPerSecond: Math.round(records / seconds),

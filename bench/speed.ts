@@ -103,7 +103,7 @@ async function runOurs(
     const cpuSeconds = stream.cpuSeconds();
     await stream.stop();
     const results = await readOurs(servers.redis, name);
-    const { counted, dropped, balanced } = await account(servers.redis, name, ends, say);
+    const { counted, dropped, balanced } = await account(servers.redis, bench.pipeline, ends, say);
     const measured = {
       ...measure(records, seconds, cpuSeconds, countOf(results)),
       wallSecondsWithStart: round(secondsWithStart, 2),
