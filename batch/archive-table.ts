@@ -46,6 +46,8 @@ interface Bounds {
 
 /** Property of the table that says which rules its rows were decoded by. */
 const rulesProperty = 'reckon.decodingRules';
+/** Property of the table that names the topic that it holds, by Kafka's id; '' where the broker gave none. */
+const topicProperty = 'reckon.topicId';
 
 export class ArchiveTable {
   readonly table: DeltaTable;
@@ -58,17 +60,23 @@ export class ArchiveTable {
     this.table = new DeltaTable(store, `${pipeline.name}/events`);
   }
 
-  /** @throws ReckonError `invalid-definition` when the lake holds rows that were decoded by other rules */
-  async create(nowMs: number): Promise<void> {
+  /**
+   * Creates the table, unless it is there.
+   * @param topicId of the topic in Kafka; null where it has none
+   * @returns the id of the topic that the table holds; null where that is not known
+   * @throws ReckonError `invalid-definition` when the lake holds rows that were decoded by other rules
+   */
+  async create(topicId: string | null, nowMs: number): Promise<string | null> {
     const rules = createHash('sha256').update(decodingRules(this.#pipeline)).digest('hex');
-    const found = (await this.table.create(eventColumns(this.#pipeline), { [rulesProperty]: rules }, nowMs))
-      .configuration;
+    const properties = { [rulesProperty]: rules, [topicProperty]: topicId ?? '' };
+    const found = (await this.table.create(eventColumns(this.#pipeline), properties, nowMs)).configuration;
     if (found[rulesProperty] !== undefined && found[rulesProperty] !== rules)
       throw new ReckonError(
         'invalid-definition',
         `The lake of pipeline ${this.#pipeline.name} was written from another topic or schema, or by other rules of decoding.`,
         'Undo the change, or give the pipeline a new name.',
       );
+    return found[topicProperty] || null;
   }
 
   /** How far the archive reaches in every partition that it has begun. */

@@ -3,14 +3,17 @@
  * Kafka, says where to read; buffers are bounded, and a partition that another archiver has moved on is read again from
  * where the lake ends.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   connectAdmin,
   createConsumer,
   fetchedOffsetOf,
   kafkaFailure,
   onSkippedBatch,
+  readTopicId,
   readUtf8,
   requireOffset,
+  requireTopicId,
 } from '../clients/kafka.ts';
 import type { Admin, Consumer, EachBatchPayload, ReadPosition } from '../clients/kafka.ts';
 import type { DuckDb } from '../clients/duckdb.ts';
@@ -36,6 +39,9 @@ export interface ArchiverOptions {
 /** Bounds of what waits in memory for the next roll, over all partitions. */
 const bufferMaxRows = 200_000;
 const bufferMaxBytes = 96 << 20;
+/** For how long Kafka may be away before the archiver gives up. */
+const triesMax = 30;
+const retryMs = 1_000;
 
 /** One assigned partition. */
 interface Tail {
@@ -53,6 +59,8 @@ export class Archiver {
   readonly #consumer: Consumer;
   readonly #decode: Decoder;
   readonly #tails = new Map<number, Tail>();
+  /** Of the topic that the lake holds; null where that is not known. */
+  #topicId: string | null = null;
   #generation = 0;
   #assigned: readonly number[] = [];
   #rolling: Promise<void> | null = null;
@@ -81,7 +89,9 @@ export class Archiver {
 
   async #run(): Promise<void> {
     const { topic } = this.#options.pipeline;
-    await this.#options.archive.create(Date.now());
+    const topicId = await readTopicId(this.#admin, topic);
+    this.#topicId = await this.#options.archive.create(topicId, Date.now());
+    requireTopicId(topic, this.#topicId, topicId, 'the rows of the lake');
     const { GROUP_JOIN, CRASH } = this.#consumer.events;
     this.#consumer.on(GROUP_JOIN, ({ payload }) => this.#assign(payload.memberAssignment[topic] ?? []));
     // After a crash that time may heal, kafkajs restarts the consumer itself; after any other it would idle on.
@@ -183,7 +193,7 @@ export class Archiver {
       });
       return;
     }
-    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated or recreated log.
+    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated log.
     if (Number(batch.messages[0]?.offset) !== tail.nextOffset) {
       try {
         await this.#requireOffset(batch.partition, tail);
@@ -214,7 +224,7 @@ export class Archiver {
   }
 
   async #write(): Promise<void> {
-    const { archive, database, log } = this.#options;
+    const { archive, database, log, pipeline } = this.#options;
     const ranges: ArchiveRange[] = [];
     for (const [partition, tail] of this.#tails) {
       if (tail.nextOffset === tail.expectedOffset) continue;
@@ -229,6 +239,8 @@ export class Archiver {
       tail.rows = this.#newRows();
     }
     if (ranges.length === 0) return;
+    // Asked after all of them were read: they are of the topic that the lake holds.
+    requireTopicId(pipeline.topic, this.#topicId, await this.#readTopicId(), 'the rows of the lake');
     const committed = await archive.append(database, ranges, Date.now());
     const rows = ranges.reduce((sum, range) => sum + (range.rows?.rows ?? 0), 0);
     if (committed) {
@@ -240,6 +252,18 @@ export class Archiver {
       'another archiver was faster; reading again from where the lake ends',
     );
     await this.#begin(++this.#generation, this.#assigned);
+  }
+
+  /** Kafka may be away for a moment: what waits in memory is worth some patience. */
+  async #readTopicId(): Promise<string | null> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await readTopicId(this.#admin, this.#options.pipeline.topic);
+      } catch (error) {
+        if (tries === triesMax) throw error;
+      }
+      await sleep(retryMs);
+    }
   }
 
   #isFull(): boolean {

@@ -11,17 +11,24 @@ import { ReckonError } from '../domain/errors.ts';
 import { createFetchDecoder } from './fetch-response.ts';
 import type { DecodeFetchResponse } from './fetch-response.ts';
 import { codecs } from './kafka-codecs.ts';
+import { addTopicIds } from './topic-ids.ts';
+import type { Coders, RequestVersions } from './topic-ids.ts';
 
 export type { Admin, Batch, Consumer, EachBatchPayload, KafkaMessage, Producer };
 
-/**
- * kafkajs' own decoder of what a fetch brings, an inner object of the pinned version that it asks at every answer. The one put
- * in its place comes to the same, sooner (docs/decisions/0010).
- */
-const fetchProtocol = createRequire(import.meta.url)('kafkajs/src/protocol/requests/fetch/v11/response') as {
-  decode: DecodeFetchResponse;
-};
+/** An inner object of the pinned version of kafkajs, which it asks at every request. */
+function inner<T>(path: string): T {
+  return createRequire(import.meta.url)(`kafkajs/src/protocol/${path}`) as T;
+}
+
+// The decoder that is put in the place of its own comes to the same, sooner (docs/decisions/0010).
+const fetchProtocol = inner<{ decode: DecodeFetchResponse }>('requests/fetch/v11/response');
 fetchProtocol.decode = createFetchDecoder(fetchProtocol.decode);
+// Metadata with the ids of topics, by which one that was recreated is known (docs/decisions/0006).
+addTopicIds(inner<RequestVersions>('requests/metadata'), {
+  Encoder: inner<Coders['Encoder']>('encoder'),
+  Decoder: inner<Coders['Decoder']>('decoder'),
+});
 
 // Its objects cannot be imported by name from ESM; the table of the codecs is one for all of its clients.
 const { CompressionCodecs, CompressionTypes } = kafkajs;
@@ -114,6 +121,32 @@ async function fetchOffsets(admin: Admin, topic: string): ReturnType<Admin['fetc
     }
     await sleep(leadersPollMs);
   }
+}
+
+/** @returns the id that Kafka has given the topic; null where the broker gives none (Kafka before 2.8) */
+export async function readTopicId(admin: Admin, topic: string): Promise<string | null> {
+  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+  const [first] = topics[0]?.partitions ?? [];
+  return (first as { topicId?: string | null } | undefined)?.topicId ?? null;
+}
+
+/**
+ * @param expected of the topic that was read so far; null where it had none
+ * @param reader whose they are, in messages: `the counts in Redis`
+ * @throws ReckonError `log-truncated` when the name belongs to another topic by now
+ */
+export function requireTopicId(
+  topic: string,
+  expected: string | null,
+  found: string | null,
+  reader: string,
+): void {
+  if (expected !== null && found !== null && expected !== found)
+    throw new ReckonError(
+      'log-truncated',
+      `Topic ${topic} was recreated: ${reader} are of the topic with id ${expected}, and Kafka has ${found} under its name.`,
+      'Give the pipeline a new name to count anew.',
+    );
 }
 
 /** How far a reader of one partition has come. */

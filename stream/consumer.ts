@@ -13,6 +13,7 @@ import {
   readGroupOffsets,
   readOffsets,
   readOffsetsAtTime,
+  readTopicId,
   onSkippedBatch,
   readUtf8,
   requireOffset,
@@ -31,6 +32,7 @@ import { heals, OwnershipLost, Partition } from './partition.ts';
 import type { PartitionDeps } from './partition.ts';
 import { SideOutputSender } from './side-outputs.ts';
 import { StateStore } from './state-store.ts';
+import { TopicGuard } from './topic-guard.ts';
 
 export interface SpeedLayerOptions {
   readonly kafkaBrokers: string;
@@ -78,6 +80,7 @@ export class SpeedLayer {
       pipeline,
       sideOutputs: new SideOutputSender(producer, pipeline),
       store: new StateStore(options.redis, pipeline),
+      topic: new TopicGuard(pipeline.topic, () => readTopicId(admin, pipeline.topic)),
       decode: createDecoder(pipeline, readUtf8),
       flushMs: options.flushMs,
       nowMs: () => performance.now(),

@@ -16,6 +16,7 @@ import { firstOffset, planRecovery } from './recovery.ts';
 import type { Recovery, RecoveryDeps } from './recovery.ts';
 import type { SideOutputSender } from './side-outputs.ts';
 import type { PartitionState, StateStore } from './state-store.ts';
+import type { TopicGuard } from './topic-guard.ts';
 
 /** Operations of one commit script, which blocks Redis while it runs (2 to 3 ms for a thousand). */
 const operationsMax = 4_000;
@@ -23,11 +24,6 @@ const operationsMax = 4_000;
 const roomPatienceMs = 250;
 /** Dead letters and late records held for the next commit. */
 const sideOutputMaxBytes = 4 << 20;
-/**
- * A batch that follows within it continues the one before: nobody deletes a topic, creates it again and fills it in less (600 ms
- * were enough), while a fetch waits for at most 100 ms.
- */
-const promptMs = 250;
 /** Records folded between two looks at the clock and at the bounds. */
 const recordsPerTurn = 2_000;
 
@@ -37,11 +33,12 @@ export interface PartitionDeps extends RecoveryDeps {
   readonly decode: Decoder;
   readonly flushMs: number;
   readonly nowMs: () => number;
+  readonly topic: TopicGuard;
   /** The partition's range in Kafka, which must be the log that was read so far (else ReckonError `log-truncated`). */
   readonly requireOffset: (partition: number, position: ReadPosition | null) => Promise<OffsetRange>;
 }
 
-/** Thrown out of `take` and `flush` when the state is no longer this owner's: acquire again, if still assigned. */
+/** Thrown out of `take` and `flush` when what was taken cannot be committed, and another try may: acquire again, if still assigned. */
 export class OwnershipLost extends Error {}
 
 /** Whether acquiring again may go well: another owner was faster, or Kafka does not answer for a while. */
@@ -55,6 +52,7 @@ export class Partition {
   readonly #deps: PartitionDeps;
   readonly #owner: string;
   readonly #baseOffset: number;
+  readonly #topicId: string | null;
   /** Kafka is read from here on; what the fold wants below it came from the lake. */
   readonly #kafkaFrom: number;
   readonly #fold: PartitionFold;
@@ -71,7 +69,7 @@ export class Partition {
     owner: string,
     deps: PartitionDeps,
     fold: PartitionFold,
-    { baseOffset, position }: PartitionState,
+    { baseOffset, position, topicId }: PartitionState,
     { kafkaFrom }: Recovery,
   ) {
     this.partition = partition;
@@ -79,6 +77,7 @@ export class Partition {
     this.#deps = deps;
     this.#fold = fold;
     this.#baseOffset = baseOffset;
+    this.#topicId = topicId;
     this.#kafkaFrom = kafkaFrom;
     this.#committedOffset = position.nextOffset;
     this.#flushedAtMs = deps.nowMs();
@@ -96,6 +95,7 @@ export class Partition {
     stillWanted: () => boolean,
   ): Promise<Partition> {
     const { pipeline, store } = deps;
+    const topicId = await deps.topic.id();
     const log = await deps.requireOffset(partition, null);
     const hasState = (await store.read(partition)) !== null;
     const owner = randomUUID();
@@ -103,6 +103,7 @@ export class Partition {
       partition,
       owner,
       hasState ? log.start : await firstOffset(partition, log, deps),
+      topicId,
     );
     const recovery = await planRecovery(partition, log, state, deps);
     if (state.position.nextOffset >= log.start) await deps.requireOffset(partition, state.position);
@@ -144,10 +145,8 @@ export class Partition {
    * @throws OwnershipLost, ReckonError
    */
   async take(records: readonly LogRecord[], stillWanted: () => boolean): Promise<number> {
-    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated or recreated log. Nor may what
-    // comes after a pause: a topic that was recreated meanwhile may reach as far as the one before.
-    const isPrompt = this.#deps.nowMs() - this.#takenAtMs < promptMs;
-    if (records[0]?.offset !== this.nextOffset || !isPrompt)
+    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated log.
+    if (records[0]?.offset !== this.nextOffset)
       await this.#deps.requireOffset(this.partition, {
         nextOffset: this.nextOffset,
         logTimeMs: this.#fold.logTimeMs,
@@ -234,10 +233,14 @@ export class Partition {
   }
 
   async #commit(changes: Changes): Promise<void> {
-    const { sideOutputs, store } = this.#deps;
-    // 1. Side outputs first: a record is never counted as dead or late without being in its topic.
+    const { sideOutputs, store, topic } = this.#deps;
+    // 1. What was taken is of the topic that is counted, not of one that was created anew under its name.
+    await topic.require(this.#topicId).catch((error: unknown) => {
+      throw heals(error) ? new OwnershipLost((error as Error).message) : error;
+    });
+    // 2. Side outputs first: a record is never counted as dead or late without being in its topic.
     if (changes.sideOutputs.length > 0) await sideOutputs.send(changes.sideOutputs);
-    // 2. Windows, counters and offset, all or nothing.
+    // 3. Windows, counters and offset, all or nothing.
     const outcome = await store.commit(this.partition, this.#owner, changes);
     if (outcome.kind !== 'committed') throw new OwnershipLost(outcome.kind);
     this.#committedOffset = changes.to.nextOffset;

@@ -3,6 +3,7 @@
  * counters and offset of a partition move together or not at all, and only for the last owner that acquired it.
  */
 import { createHash } from 'node:crypto';
+import { requireTopicId } from '../clients/kafka.ts';
 import { defineScript } from '../clients/redis.ts';
 import type { Redis, Script } from '../clients/redis.ts';
 import { ReckonError } from '../domain/errors.ts';
@@ -30,6 +31,8 @@ export interface PartitionState {
   readonly position: Position;
   /** First offset that this state ever took. */
   readonly baseOffset: number;
+  /** Kafka's id of the topic that was counted; null where the broker has none. */
+  readonly topicId: string | null;
   /** The panes that records up to this event time have closed were found exact; −Infinity before a reconciliation. */
   readonly reconciledUpToMs: number;
   readonly counters: ReadonlyMap<string, bigint>;
@@ -89,14 +92,28 @@ export class StateStore {
   /**
    * Takes the partition over; every earlier owner is fenced from then on.
    * @param logStart the first offset of the log, where a partition without state begins
-   * @throws ReckonError `invalid-definition` when the state was counted by other rules
+   * @param topicId of the topic in Kafka; null where it has none
+   * @throws ReckonError `invalid-definition` when the state was counted by other rules, `log-truncated` when from another topic
    */
-  async acquire(partition: number, owner: string, logStart: number): Promise<PartitionState> {
-    const { name } = this.#pipeline;
+  async acquire(
+    partition: number,
+    owner: string,
+    logStart: number,
+    topicId: string | null,
+  ): Promise<PartitionState> {
+    const { name, topic } = this.#pipeline;
     const reply = (await this.#acquire(
       [metaKey(name, partition), paneIndexKey(name, partition)],
-      [owner, this.#fingerprint, logStart, paneKey(name, partition, ''), sketchPrefix(name, partition)],
+      [
+        owner,
+        this.#fingerprint,
+        logStart,
+        paneKey(name, partition, ''),
+        sketchPrefix(name, partition),
+        topicId ?? '',
+      ],
     )) as string[];
+    if (reply[0] === 'topic') requireTopicId(topic, reply[1] ?? '', topicId, 'the counts in Redis');
     if (reply[0] !== 'ok')
       throw new ReckonError(
         'invalid-definition',
@@ -218,7 +235,7 @@ export class StateStore {
 
 /** Meta fields that are not counters. */
 const notCounters = new Set([
-  ...['owner', 'epoch', 'definition', 'offset', 'base', 'maxEventTime', 'logTime'],
+  ...['owner', 'epoch', 'definition', 'topicId', 'offset', 'base', 'maxEventTime', 'logTime'],
   ...['lag', 'idleSince', 'seenAt', 'reconciledUpTo', 'stopped'],
 ]);
 
@@ -230,6 +247,7 @@ function parseMeta(meta: Readonly<Record<string, string>>): PartitionState {
       logTimeMs: meta['logTime'] === undefined ? noEventTime : Number(meta['logTime']),
     },
     baseOffset: Number(meta['base']),
+    topicId: meta['topicId'] ?? null,
     reconciledUpToMs: meta['reconciledUpTo'] === undefined ? noEventTime : Number(meta['reconciledUpTo']),
     counters: new Map(
       Object.entries(meta)

@@ -139,7 +139,7 @@ describe('append', () => {
   it('refuses a range that does not begin where the archive ends, and commits nothing of it', async () => {
     const store = newLake();
     const archive = new ArchiveTable(store, pipeline);
-    await archive.create(1);
+    await archive.create(null, 1);
     const log = sample(20);
     const [a, b] = [log.slice(0, 10), log.slice(10, 20)];
     expect(await archive.append(database, [rangeOf(a, a[0]?.plain.offset ?? 0)], 1)).toBe(true);
@@ -158,7 +158,7 @@ describe('append', () => {
   it('of 4 archivers with the same range one wins, so that every offset is there once', async () => {
     const store = newLake();
     const archives = Array.from({ length: 4 }, () => new ArchiveTable(store, pipeline));
-    await Promise.all(archives.map((archive) => archive.create(1)));
+    await Promise.all(archives.map((archive) => archive.create(null, 1)));
     const log = sample(20);
     // The archive has begun: only then can two archivers be told apart by where it ends.
     const first = log[0]?.plain.offset ?? 0;
@@ -194,7 +194,7 @@ const hex = (text: unknown) =>
 async function archived(log: readonly Entry[]): Promise<{ location: string; stats: Stats }> {
   const store = newLake();
   const archive = new ArchiveTable(store, pipeline);
-  await archive.create(1);
+  await archive.create(null, 1);
   expect(await archive.append(database, [rangeOf(log, 0, 3)], 1)).toBe(true);
   const [file] = await archive.files();
   const [version] = readdirSync(logFolder(store, archive.table.root)).slice(-1);
@@ -295,7 +295,7 @@ describe('parquetjs-lite', () => {
     });
     const decodePlain = createDecoder(plain, readUtf8);
     const archive = new ArchiveTable(newLake(), plain);
-    await archive.create(1);
+    await archive.create(null, 1);
     const rows = new RowBuffer(eventColumns(plain));
     const values = [
       '{"id":"a","at":-1,"n":9007199254740991,"x":0.1,"ok":true}',

@@ -30,7 +30,7 @@ afterAll(() => server.stop());
 beforeEach(async () => {
   await server.redis.flushall();
   store = new StateStore(server.redis, pipeline);
-  await store.acquire(0, 'me', 0);
+  await store.acquire(0, 'me', 0, null);
 });
 
 /** A commit from one offset to another: prices of one shop in one window, and counters. */
@@ -103,7 +103,7 @@ it('moves windows, counters and offset together', async () => {
 
 it('fences an owner whose partition was taken over, and writes nothing', async () => {
   await store.commit(0, 'me', changes(0, 1, [1]));
-  const acquired = await store.acquire(0, 'other', 0);
+  const acquired = await store.acquire(0, 'other', 0, null);
   expect(acquired.position.nextOffset).toBe(1);
   const before = await everything();
   expect(await store.commit(0, 'me', changes(1, 2, [1]))).toEqual({ kind: 'fenced' });
@@ -135,7 +135,7 @@ it('is fenced by a flushed Redis', async () => {
 it('refuses a state that was counted by other rules, and changes nothing', async () => {
   const before = await everything();
   const other = new StateStore(server.redis, { ...pipeline, outOfOrderMs: 1 });
-  await expect(other.acquire(0, 'other', 0)).rejects.toMatchObject({ code: 'invalid-definition' });
+  await expect(other.acquire(0, 'other', 0, null)).rejects.toMatchObject({ code: 'invalid-definition' });
   expect(await everything()).toEqual(before);
 });
 
@@ -225,7 +225,7 @@ describe('a sketch', () => {
     expect([await server.redis.type(key), await server.redis.strlen(key)]).toEqual(['string', 16_384]);
     const cut = await sketch();
     await server.redis.flushall();
-    await store.acquire(0, 'me', 0);
+    await store.acquire(0, 'me', 0, null);
     await add(texts(0, 9_000));
     expect(await sketch()).toEqual(cut);
     expect(Math.abs(estimateDistinct(cut ?? new Uint8Array()) / 9_000 - 1)).toBeLessThan(0.03);
@@ -234,7 +234,7 @@ describe('a sketch', () => {
   it('goes away with its pane when the offset is lost', async () => {
     await add(texts(0, 10), texts(0, 1_000));
     await server.redis.del(metaKey(pipeline.name, 0));
-    await store.acquire(0, 'me', 0);
+    await store.acquire(0, 'me', 0, null);
     expect(await server.redis.keys('*')).toEqual([metaKey(pipeline.name, 0)]);
   });
 
@@ -261,7 +261,7 @@ it('takes 20,000 windows of one cell, and 20,000 cells of one window, in one com
   expect(await store.commit(0, 'me', inWindows)).toEqual({ kind: 'committed' });
   expect(await store.panes.count(0, 0)).toMatchObject({ all: 20_000 });
   await server.redis.flushall();
-  await store.acquire(0, 'me', 0);
+  await store.acquire(0, 'me', 0, null);
   const inOne = many((deltas, i) =>
     deltas.add(byShop, 0, 5_000, event(nulls.map((_, field) => (field === at('shop') ? `shop ${i}` : null)))),
   );
@@ -297,7 +297,7 @@ it('is atomic: whoever reads while it runs sees all of a commit or nothing', asy
 it('of two owners that commit at once, one wins each offset and nothing is counted twice', async () => {
   const attempts = Array.from({ length: 50 }, async (_, i) => {
     const owner = `owner ${i}`;
-    const { position: held } = await store.acquire(0, owner, 0);
+    const { position: held } = await store.acquire(0, owner, 0, null);
     return store.commit(0, owner, { ...changes(held.nextOffset, held.nextOffset + 1, [1]), from: held });
   });
   const committed = (await Promise.all(attempts)).filter(({ kind }) => kind === 'committed').length;
@@ -310,7 +310,7 @@ test('windows that lost their offset are dropped on acquisition, so that countin
   await store.commit(0, 'me', changes(0, 10, [100, 200]));
   await server.redis.del(metaKey(pipeline.name, 0));
   expect(await store.commit(0, 'me', changes(10, 11, [1]))).toEqual({ kind: 'fenced' });
-  const { position: held } = await store.acquire(0, 'me', 3);
+  const { position: held } = await store.acquire(0, 'me', 3, null);
   expect(held.nextOffset).toBe(3);
   expect(await server.redis.keys('*')).toEqual([metaKey(pipeline.name, 0)]);
 });

@@ -55,11 +55,11 @@ async function fill(logs: readonly (readonly Entry[])[], commitEvery: number) {
     new LocalObjectStore(join(server.folder, `la[k]e*?'s ${randomUUID()}`)),
     pipeline,
   );
-  await archive.create(1);
+  await archive.create(null, 1);
   for (const [partition, log] of logs.entries()) {
     const records = log.map(({ record }) => ({ ...record, partition }));
     const first = records[0]?.offset ?? 0;
-    const { position } = await store.acquire(partition, 'me', first);
+    const { position } = await store.acquire(partition, 'me', first, null);
     const fold = new PartitionFold(pipeline, decode, position, first);
     let rows = new RowBuffer(eventColumns(pipeline));
     let expectedOffset = first;

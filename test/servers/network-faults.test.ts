@@ -56,7 +56,7 @@ async function scriptsRun(): Promise<number> {
 
 /** One commit of one record, under way. */
 async function beginCommit(writer: CommitWriter) {
-  const { position } = await writer.store.acquire(0, 'me', 0);
+  const { position } = await writer.store.acquire(0, 'me', 0, null);
   const fold = new PartitionFold(clicks, decode, position, position.nextOffset);
   fold.take(click(0, fold.nextOffset));
   return () => writer.store.commit(0, 'me', fold.takeChanges());

@@ -31,17 +31,17 @@ beforeEach(() => {
 });
 
 it('is read by others until somebody acquires the partition', async () => {
-  await one.acquire(partition, 'a', 0);
+  await one.acquire(partition, 'a', 0, null);
   expect(await other.readStopped(partition)).toBeNull();
   await one.leaveStopped(partition, 'overflow');
   expect(await other.readStopped(partition)).toBe('overflow');
-  expect((await other.acquire(partition, 'b', 0)).epoch).toBe(2);
+  expect((await other.acquire(partition, 'b', 0, null)).epoch).toBe(2);
   expect(await other.readStopped(partition)).toBeNull();
 });
 
 it('is not left by a process that another one has followed', async () => {
-  await one.acquire(partition, 'a', 0);
-  await other.acquire(partition, 'b', 0);
+  await one.acquire(partition, 'a', 0, null);
+  await other.acquire(partition, 'b', 0, null);
   await one.leaveStopped(partition, 'log-truncated');
   expect(await other.readStopped(partition)).toBeNull();
 });
@@ -52,13 +52,13 @@ it('is left where nobody has come so far as to own the partition, which has no s
   expect(await other.read(partition)).toBeNull();
   expect(await other.snapshot(partition, true)).toBeNull();
   expect(await readAccounts(other, clicks, [partition])).toEqual([]);
-  const { position, epoch } = await other.acquire(partition, 'b', 7);
+  const { position, epoch } = await other.acquire(partition, 'b', 7, null);
   expect({ nextOffset: position.nextOffset, epoch }).toEqual({ nextOffset: 7, epoch: 1 });
   expect(await one.readStopped(partition)).toBeNull();
 });
 
 it('is no counter: the accounting adds up beside it', async () => {
-  const { position } = await one.acquire(partition, 'a', 3);
+  const { position } = await one.acquire(partition, 'a', 3, null);
   const fold = new PartitionFold(clicks, decode, position, position.nextOffset);
   for (const offset of [3, 4, 6, 7]) fold.take(click(partition, offset));
   expect(await one.commit(partition, 'a', fold.takeChanges())).toEqual({ kind: 'committed' });
@@ -80,7 +80,7 @@ it('the status shows it beside partitions that were never begun', async () => {
   const admin = await connectAdmin(kafkaBrokers, 'test');
   try {
     await server.redis.flushall();
-    await one.acquire(0, 'a', 0);
+    await one.acquire(0, 'a', 0, null);
     await one.leaveStopped(0, 'overflow');
     await one.report(0, 'a', { lag: 5, idleSinceMs: null, seenAtMs: 1_000 });
     const status = await readPipelineStatus(admin, other, clicks, 2_000);

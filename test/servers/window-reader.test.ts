@@ -37,7 +37,7 @@ beforeEach(async () => {
 
 async function begin(partition: number, log: readonly Entry[]): Promise<PartitionFold> {
   const first = log[0]?.plain.offset ?? 0;
-  const { position } = await store.acquire(partition, 'me', first);
+  const { position } = await store.acquire(partition, 'me', first, null);
   return new PartitionFold(pipeline, decode, position, first);
 }
 
@@ -212,7 +212,7 @@ describe('labels', () => {
   });
 
   it('of an earlier owner are not believed', async () => {
-    await store.acquire(1, 'other', 0);
+    await store.acquire(1, 'other', 0, null);
     await store.report(1, 'me', caughtUp);
     expect((await store.read(1))?.report).toBeNull();
   });

@@ -76,7 +76,7 @@ async function valueOf(node: RedisNode, key: string): Promise<unknown> {
 /** Commits the same records to another partition, in one go and without any fault: what `contentOf` must be equal to. */
 export async function commitUndisturbed(redis: Redis, partition: number, records: number): Promise<void> {
   const store = new StateStore(redis, clicks);
-  const { position } = await store.acquire(partition, 'undisturbed', 0);
+  const { position } = await store.acquire(partition, 'undisturbed', 0, null);
   const fold = new PartitionFold(clicks, decode, position, 0);
   for (let offset = 0; offset < records; offset++) {
     fold.take(click(partition, offset));
@@ -132,7 +132,7 @@ export class CommitWriter {
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       const owner = randomUUID();
-      const { position } = await this.store.acquire(this.#partition, owner, 0);
+      const { position } = await this.store.acquire(this.#partition, owner, 0, null);
       const fold = new PartitionFold(clicks, decode, position, position.nextOffset);
       while (!this.#stop.signal.aborted) {
         fold.take(click(this.#partition, fold.nextOffset));
