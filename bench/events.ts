@@ -1,16 +1,21 @@
 /**
  * The events of the benchmarks: what `../shared/peers/generate-events.js` writes, byte by byte. Guarantee: a function of
- * the seed; one millisecond of event time an event, up to 2 s out of order, 1% of them up to 2 minutes late.
+ * the seed; up to 2 s out of order, 1% of them up to 2 minutes late.
  */
 export interface BenchEvent {
   readonly key: string;
   readonly json: string;
 }
 
-const firstMs = Date.UTC(2026, 0, 1);
+export const firstMs = Date.UTC(2026, 0, 1);
 const types = ['view', 'click', 'cart', 'purchase'];
 
-export function* generateEvents(records: number, seed: number): Generator<BenchEvent> {
+/** @param timeMs event time of the i-th event before the disorder; by default one millisecond an event, as the peers have it */
+export function* generateEvents(
+  records: number,
+  seed: number,
+  timeMs = (i: number) => firstMs + i,
+): Generator<BenchEvent, undefined> {
   const random = mulberry32(seed);
   const below = (limit: number) => Math.floor(random() * limit);
   const hex = (digits: number) => {
@@ -32,7 +37,7 @@ export function* generateEvents(records: number, seed: number): Generator<BenchE
       sessionId: `s${below(100_000)}`,
       productId,
       amount: below(10_000) / 100,
-      timestamp: Math.floor(firstMs + i + jitterMs),
+      timestamp: Math.floor(timeMs(i) + jitterMs),
     };
     yield { key: userId, json: JSON.stringify(event) };
   }

@@ -1,13 +1,16 @@
 /**
- * `npm run bench -- read`: how long a reader waits for one window of one group, and for 1,000 groups × 60 windows, while the
- * stream process counts at full speed. Guarantee: at the end the rows add up to what was counted, or `equal` is false.
+ * `npm run bench -- read`: how long a reader waits for one window of one group, and for the 60 windows of the last hour with their
+ * 1,000 groups, while events flow in. Guarantee: at the end the rows add up to what was counted, or `equal` is false.
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureTopics } from '../clients/kafka-topics.ts';
 import { StateStore } from '../stream/state-store.ts';
 import { WindowReader } from '../stream/window-reader.ts';
 import { account } from './accounting.ts';
-import { aggregate, partitions, writePipeline } from './pipeline.ts';
+import { firstMs } from './events.ts';
+import { LiveLoad } from './live-load.ts';
+import { aggregate, outOfOrderMs, partitions, windowMs, writePipeline } from './pipeline.ts';
 import { openServers } from './servers.ts';
 import type { BenchOptions } from './speed.ts';
 import { StreamProcess } from './stream-process.ts';
@@ -21,72 +24,60 @@ export interface Latency {
 }
 
 export interface ReadResult {
+  /** Of the hour before. */
   readonly records: number;
   readonly seed: number;
-  /** One window of one group. */
+  /** The newest window of one group. */
   readonly point: Latency;
   /** The newest 60 windows with all of their groups. */
   readonly range: Latency;
   /** Rows of a range, in the median. */
   readonly rangeRows: number;
-  /** What the stream process did meanwhile. */
-  readonly recordsPerSecond: number;
+  /** What the stream process counted meanwhile. */
+  readonly eventsPerSecond: number;
   readonly equal: boolean;
   readonly difference: string | null;
 }
 
-const windowMs = 10_000;
 const windows = 60;
 const pointsPerRange = 20;
+const eventsPerSecond = 20_000;
+/** Reading begins when the load has settled. */
+const settleMs = 5_000;
+const readMs = 30_000;
 
 export async function benchRead(options: BenchOptions): Promise<ReadResult> {
   const { records, seed, signal, say } = options;
   const servers = await openServers(process.env, say);
   try {
-    const bench = writePipeline(`bench-${randomUUID().slice(0, 8)}`, servers.dir, {
-      windowMs,
-      allowedLatenessMs: 2 * windowMs,
-    });
+    const bench = writePipeline(`bench-${randomUUID().slice(0, 8)}`, servers.dir);
     const { name, topic } = bench.pipeline;
     await ensureTopics(servers.admin, bench.pipeline);
-    await produceEvents({ ...servers, topic, records, seed, only: () => true, signal, say });
-    const ends = await endsOf(servers.admin, topic);
-    const store = new StateStore(servers.redis, bench.pipeline);
-    const reader = new WindowReader(store, bench.pipeline, [...Array(partitions).keys()]);
+    const spanMs = windows * windowMs;
+    const timeMs = (i: number) => firstMs + (i * spanMs) / records;
+    await produceEvents({ ...servers, topic, records, seed, timeMs, only: () => true, signal, say });
     const stream = new StreamProcess(servers, bench);
-    const [points, ranges, rows]: [number[], number[], number[]] = [[], [], []];
-    const timed = async (into: number[], fromMs: number, toMs: number, group?: string) => {
-      const beganMs = performance.now();
-      const read = await reader.read(
-        aggregate,
-        { fromMs, toMs, ...(group === undefined ? {} : { group }) },
-        Date.now(),
-      );
-      into.push(performance.now() - beganMs);
-      return read;
-    };
     try {
-      let isDone = false;
-      const counting = stream.counted(ends, signal).finally(() => (isDone = true));
-      while (!isDone) {
-        const { watermarkMs } = await reader.read(aggregate, { fromMs: 0, toMs: 0 }, Date.now());
-        if (watermarkMs === null) continue;
-        const toMs = Math.ceil(watermarkMs / windowMs) * windowMs;
-        const { rows: found } = await timed(ranges, toMs - windows * windowMs, toMs);
-        rows.push(found.length);
-        for (let i = 0; i < pointsPerRange; i++)
-          await timed(points, toMs - windowMs, toMs, JSON.stringify([`p${(i * 37) % 1_000}`]));
-      }
-      const { seconds } = await counting;
+      await stream.counted(await endsOf(servers.admin, topic), signal);
+      const reader = new WindowReader(new StateStore(servers.redis, bench.pipeline), bench.pipeline, [
+        ...Array(partitions).keys(),
+      ]);
+      const flow = new LiveLoad({
+        kafkaBrokers: servers.kafkaBrokers,
+        topic,
+        seed: seed + 1,
+        firstMs: firstMs + spanMs,
+        eventsPerSecond,
+      });
+      const measured = await measureReads(reader, signal).finally(() => flow.stop());
+      const ends = await endsOf(servers.admin, topic);
+      await stream.counted(ends, signal);
       const all = await reader.read(aggregate, { fromMs: -Infinity, toMs: Infinity }, Date.now());
       const total = all.rows.reduce((sum, { results }) => sum + Number(results['count']), 0);
-      const { counted } = await account(servers.redis, bench.pipeline, ends, say);
-      return {
-        ...{ records, seed, point: latency(points), range: latency(ranges), rangeRows: at(rows, 0.5) },
-        recordsPerSecond: Math.round(records / seconds),
-        equal: total === counted,
-        difference: total === counted ? null : `the rows add up to ${total}, and ${counted} were counted.`,
-      };
+      const { counted, balanced } = await account(servers.redis, bench.pipeline, ends, say);
+      const equal = balanced && total === counted;
+      const difference = equal ? null : `the rows add up to ${total}, and ${counted} were counted.`;
+      return { records, seed, ...measured, equal, difference };
     } finally {
       await stream.stop();
       await servers.clear([`reckon:{${name}:*`]);
@@ -94,6 +85,40 @@ export async function benchRead(options: BenchOptions): Promise<ReadResult> {
   } finally {
     await servers.close();
   }
+}
+
+/** One query after another. */
+async function measureReads(reader: WindowReader, signal: AbortSignal) {
+  const [points, ranges, rows]: [number[], number[], number[]] = [[], [], []];
+  const read = async (fromMs: number, toMs: number, group?: string) =>
+    reader.read(aggregate, { fromMs, toMs, ...(group === undefined ? {} : { group }) }, Date.now());
+  const timed = async (into: number[], ...query: Parameters<typeof read>) => {
+    const beganMs = performance.now();
+    const found = await read(...query);
+    into.push(performance.now() - beganMs);
+    return found;
+  };
+  await sleep(settleMs, undefined, { signal });
+  const counted = async () => {
+    const { offsets, watermarkMs } = await read(0, 0);
+    return { records: Object.values(offsets).reduce((sum, offset) => sum + offset, 0), watermarkMs };
+  };
+  const before = await counted();
+  const beganMs = performance.now();
+  while (performance.now() - beganMs < readMs) {
+    signal.throwIfAborted();
+    const { watermarkMs } = await counted();
+    const toMs = Math.ceil(((watermarkMs ?? 0) + outOfOrderMs) / windowMs) * windowMs;
+    rows.push((await timed(ranges, toMs - windows * windowMs, toMs)).rows.length);
+    for (let i = 0; i < pointsPerRange; i++)
+      await timed(points, toMs - windowMs, toMs, JSON.stringify([`p${(i * 37) % 1_000}`]));
+  }
+  const seconds = (performance.now() - beganMs) / 1_000;
+  const { records } = await counted();
+  return {
+    ...{ point: latency(points), range: latency(ranges), rangeRows: at(rows, 0.5) },
+    eventsPerSecond: Math.round((records - before.records) / seconds),
+  };
 }
 
 function latency(samples: readonly number[]): Latency {

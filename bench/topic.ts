@@ -19,13 +19,15 @@ export interface Production {
   readonly records: number;
   readonly seed: number;
   readonly only: (partition: number) => boolean;
+  /** As of `generateEvents`. */
+  readonly timeMs?: (i: number) => number;
   readonly signal: AbortSignal;
   readonly say: Say;
 }
 
 /** Generates all events, and sends those of the partitions that are wanted. @returns how many were sent */
 export async function produceEvents(production: Production): Promise<number> {
-  const { topic, records, seed, only, signal, say } = production;
+  const { topic, records, seed, only, timeMs, signal, say } = production;
   const producer = await connectProducer(production.kafkaBrokers, 'reckon-bench');
   const waiting = Array.from(
     { length: partitions },
@@ -42,7 +44,7 @@ export async function produceEvents(production: Production): Promise<number> {
   };
   try {
     let generated = 0;
-    for (const { key, json } of generateEvents(records, seed)) {
+    for (const { key, json } of generateEvents(records, seed, timeMs)) {
       progress.at(++generated);
       const partition = Number(key.slice(1)) % partitions;
       if (!only(partition)) continue;

@@ -2,7 +2,7 @@
  * What Redis holds against what the log says, in both directions: every window, group and measure, every counter, every refused
  * record. Guarantee: pure; each difference names its place and both values.
  */
-import type { WindowRow } from '../stream/window-reader.ts';
+import type { WindowRow } from '../stream/window-rows.ts';
 import type { Expected } from './measures.ts';
 import { unitsOf } from './measures.ts';
 import type { Recomputed } from './recompute.ts';

@@ -7,7 +7,7 @@ import { paneIndexKey, paneKey } from '../stream/keys.ts';
 import { StateStore } from '../stream/state-store.ts';
 import type { PartitionState } from '../stream/state-store.ts';
 import { WindowReader } from '../stream/window-reader.ts';
-import type { WindowRow } from '../stream/window-reader.ts';
+import type { WindowRow } from '../stream/window-rows.ts';
 import type { Redis } from '../clients/redis.ts';
 
 export interface FoundState {

@@ -43,18 +43,43 @@ function fixedWindowsOf(
 ): GroupSlots[] {
   const { sizeMs } = window;
   const slideMs = window.kind === 'hopping' ? window.slideMs : sizeMs;
-  const merged = new Map<number, Map<string, GroupSlots>>();
+  const merged = new Map<number, Map<string, Merging>>();
   for (const pane of panes)
     // The pane is in every window that ends from its own end up to a window's size after its start.
     for (let endMs = pane.endMs; endMs <= pane.startMs + sizeMs; endMs += slideMs) {
       const startMs = endMs - sizeMs;
       let groups = merged.get(startMs);
-      if (groups === undefined) merged.set(startMs, (groups = new Map<string, GroupSlots>()));
-      const before = groups.get(pane.group);
-      const { group, slots, revision } = before === undefined ? pane : mergeGroups(aggregate, before, pane);
-      groups.set(pane.group, { startMs, endMs, group, slots, revision });
+      if (groups === undefined) merged.set(startMs, (groups = new Map<string, Merging>()));
+      const { group, slots, revision } = pane;
+      const before = groups.get(group);
+      if (before === undefined) groups.set(group, { startMs, endMs, group, slots, revision });
+      else mergeInto(aggregate, before, pane);
     }
   return [...merged.values()].flatMap((groups) => [...groups.values()]);
+}
+
+/** A window's group while its panes are gathered. */
+interface Merging extends GroupSlots {
+  slots: readonly SlotValue[];
+  revision: number;
+}
+
+function mergeInto(aggregate: Aggregate, into: Merging, pane: GroupSlots): void {
+  into.slots = mergeSlots(aggregate, [into.slots, pane.slots]);
+  into.revision += pane.revision;
+}
+
+/** @param parts of one group, at least one */
+export function mergeSlots(
+  { slots }: Aggregate,
+  [first = [], ...others]: readonly (readonly SlotValue[])[],
+): readonly SlotValue[] {
+  if (others.length === 0) return first;
+  return slots.map(({ kind }, i) => {
+    let merged = first[i] ?? null;
+    for (const other of others) merged = mergeSlot(kind, merged, other[i] ?? null);
+    return merged;
+  });
 }
 
 /** Sessions begin with their first event and end `gapMs` after their last. */
@@ -77,13 +102,13 @@ function sessionsOf(
   const sessions: GroupSlots[] = [];
   for (const list of byGroup.values()) {
     list.sort((a, b) => timeOf(a, first) - timeOf(b, first));
-    let session: GroupSlots | null = null;
+    let session: Merging | null = null;
     for (const pane of list) {
       if (session !== null && timeOf(pane, first) <= timeOf(session, last) + gapMs)
-        session = mergeGroups(aggregate, session, pane);
+        mergeInto(aggregate, session, pane);
       else {
         if (session !== null) sessions.push(session);
-        session = pane;
+        session = { ...pane };
       }
     }
     if (session !== null) sessions.push(session);
@@ -95,18 +120,12 @@ function sessionsOf(
   }));
 }
 
-function mergeGroups({ slots }: Aggregate, a: GroupSlots, b: GroupSlots): GroupSlots {
-  return {
-    ...a,
-    slots: slots.map(({ kind }, i) => mergeSlot(kind, a.slots[i] ?? null, b.slots[i] ?? null)),
-    revision: a.revision + b.revision,
-  };
-}
-
 /** Merges two values of a slot; null is the neutral element. */
 export function mergeSlot(kind: SlotKind, a: SlotValue, b: SlotValue): SlotValue {
   if (a === null) return b;
   if (b === null) return a;
+  if (typeof a === 'bigint' && (kind === 'rows' || kind === 'sum' || kind === 'count'))
+    return a + (b as bigint);
   if (a instanceof Uint8Array) return mergeSketches(a, b as Uint8Array);
   if (typeof a === 'object') {
     const merged = new Map(a);

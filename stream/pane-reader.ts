@@ -5,7 +5,7 @@
 import { defineScript } from '../clients/redis.ts';
 import type { ChainableCommander, Redis, Script } from '../clients/redis.ts';
 import { ownerField, paneIndexKey, paneKey, revisionField, sketchKey } from './keys.ts';
-import { fromSketchReply, isSketchField, toPaneCells } from './pane-cells.ts';
+import { fromSketchReply, splitAgain, toPaneCells, withSketches } from './pane-cells.ts';
 import type { PaneCells } from './pane-cells.ts';
 import { lua } from './scripts.ts';
 
@@ -24,11 +24,13 @@ export class PaneReader {
   readonly #redis: Redis;
   readonly #pipeline: string;
   readonly #panes: Script;
+  readonly #revisions: Script;
 
   constructor(redis: Redis, pipeline: string) {
     this.#redis = redis;
     this.#pipeline = pipeline;
     this.#panes = defineScript(redis, 'reckonPanes', lua('panes'));
+    this.#revisions = defineScript(redis, 'reckonRevisions', lua('revisions'));
   }
 
   /** Index members of the panes of one partition that end in (fromMs, toMs]; ±Infinity where it is open. */
@@ -43,51 +45,46 @@ export class PaneReader {
   /** The panes with these names that are there. */
   async revisions(partition: number, members: readonly string[]): Promise<PaneRevision[]> {
     if (members.length === 0) return [];
-    const replies = await this.#pipelined(members, (batch, member) =>
-      batch.hmget(paneKey(this.#pipeline, partition, member), revisionField, ownerField),
-    );
+    const keys = members.map((member) => paneKey(this.#pipeline, partition, member));
+    const replies = (await this.#revisions(keys, [revisionField, ownerField])) as string[];
     return members.flatMap((member, i) => {
-      const [revision, owner] = replies[i] as (string | null)[];
-      return typeof revision !== 'string' ? [] : [{ member, revision: Number(revision), owner: owner ?? '' }];
+      const [revision = '', owner = ''] = replies[i]?.split('\0') ?? [];
+      return revision === '' ? [] : [{ member, revision: Number(revision), owner }];
     });
   }
 
   /**
    * The cells of panes (of one partition), in the order asked for; those of a pane that is not there are empty.
-   * @param fields only these, none of them a sketch; all where it is null
+   * @param before gives the `texts` of an earlier read of a pane, which make this one cheaper
    */
   async read(
     partition: number,
     members: readonly string[],
-    fields: readonly string[] | null = null,
+    before: (member: string) => readonly string[] = () => [],
   ): Promise<PaneCells[]> {
-    if (fields !== null) return this.#readFields(partition, members, fields);
-    const panes = await this.#readFlat(members.map((member) => paneKey(this.#pipeline, partition, member)));
-    const sketched = members.flatMap((member, i) =>
-      (panes[i] ?? [])
-        .filter((text, at) => at % 2 === 0 && isSketchField(text))
-        .map((field) => sketchKey(this.#pipeline, partition, member, field)),
+    const keys = members.map((member) => paneKey(this.#pipeline, partition, member));
+    const panes = (await this.#readTexts(keys)).map((text, i) => {
+      const member = members[i] as string;
+      return toPaneCells(member, text === '' ? [] : splitAgain(text, before(member)));
+    });
+    const keyOf = (member: string, field: string) => sketchKey(this.#pipeline, partition, member, field);
+    const sketched = panes.flatMap(({ member, sketches }) =>
+      Object.keys(sketches).map((field) => keyOf(member, field)),
     );
-    const sketches = new Map(await this.#readSketches(sketched));
-    return members.map((member, i) =>
-      toPaneCells(
-        member,
-        panes[i] ?? [],
-        (field) => sketches.get(sketchKey(this.#pipeline, partition, member, field)) ?? null,
-      ),
-    );
+    const found = new Map(await this.#readSketches(sketched));
+    return panes.map((pane) => withSketches(pane, (field) => found.get(keyOf(pane.member, field)) ?? null));
   }
 
-  /** Fields and values of each hash in turn. */
-  async #readFlat(keys: readonly string[]): Promise<string[][]> {
+  /** Fields and values of each hash in turn, separated by NUL. */
+  async #readTexts(keys: readonly string[]): Promise<string[]> {
     const calls: Promise<unknown>[] = [];
     for (let first = 0; first < keys.length; first += panesPerCall)
       calls.push(this.#panes(keys.slice(first, first + panesPerCall), []));
-    const texts = (await Promise.all(calls)).flat() as string[];
-    return texts.map((text) => (text === '' ? [] : text.split('\0')));
+    return (await Promise.all(calls)).flat() as string[];
   }
 
-  async #readFields(
+  /** The same of a few fields only, none of them a sketch. */
+  async readFields(
     partition: number,
     members: readonly string[],
     fields: readonly string[],
@@ -99,7 +96,7 @@ export class PaneReader {
     return members.map((member, i) => {
       const values = replies[i] as (string | null)[];
       const held = asked.flatMap((field, at) => (typeof values[at] === 'string' ? [field, values[at]] : []));
-      return toPaneCells(member, held, () => null);
+      return toPaneCells(member, held);
     });
   }
 

@@ -13,7 +13,7 @@ import type { Pipeline } from '../domain/pipeline.ts';
 import { noEventTime } from '../domain/watermark.ts';
 import type { Changes, Position } from './fold.ts';
 import { metaKey, paneIndexKey, paneKey, paneMember, sketchKey, sketchPrefix } from './keys.ts';
-import { fromSketchReply, toPaneCells } from './pane-cells.ts';
+import { fromSketchReply, toPaneCells, withSketches } from './pane-cells.ts';
 import type { PaneCells } from './pane-cells.ts';
 import { PaneReader } from './pane-reader.ts';
 import { lua } from './scripts.ts';
@@ -227,7 +227,8 @@ export class StateStore {
       open: open.map(([member, cells, sketches]) => {
         const replies = new Map<string, unknown>();
         for (let i = 0; i < sketches.length; i += 2) replies.set(String(sketches[i]), sketches[i + 1]);
-        return toPaneCells(String(member), cells.map(String), (field) => fromSketchReply(replies.get(field)));
+        const pane = toPaneCells(String(member), cells.map(String));
+        return withSketches(pane, (field) => fromSketchReply(replies.get(field)));
       }),
     };
   }

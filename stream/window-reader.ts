@@ -8,8 +8,8 @@ import type { Aggregate } from '../domain/aggregate.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { noEventTime } from '../domain/watermark.ts';
-import { measureResult, windowsOf } from '../domain/window-view.ts';
-import type { GroupSlots, TopEntry } from '../domain/window-view.ts';
+import { windowsOf } from '../domain/window-view.ts';
+import type { GroupSlots } from '../domain/window-view.ts';
 import { paneMs } from '../domain/window.ts';
 import type { SessionWindow, Window } from '../domain/window.ts';
 import { paneField, paneMember, parsePaneMember } from './keys.ts';
@@ -17,25 +17,10 @@ import { groupsOfPane } from './pane-groups.ts';
 import type { PaneRevision } from './pane-reader.ts';
 import { watermarkOf } from './progress.ts';
 import type { PartitionState, StateStore } from './state-store.ts';
-
-/**
- * `closed`: no more changes are expected; one that happens all the same raises the revision. `reconciled`: closed, and found equal
- * to the recomputation from the lake.
- */
-export type WindowStatus = 'open' | 'closed' | 'reconciled';
-
-export interface WindowRow {
-  /** Epoch milliseconds, half-open. */
-  readonly startMs: number;
-  readonly endMs: number;
-  /** The group as a JSON array of texts: `["SFO"]`. */
-  readonly group: string;
-  /** By measure: exact decimal text, the list of a `topK`, or null where no value was there. */
-  readonly results: Readonly<Record<string, string | readonly TopEntry[] | null>>;
-  readonly status: WindowStatus;
-  /** Rises whenever a commit changes the window's panes. */
-  readonly revision: number;
-}
+import { WindowCache } from './window-cache.ts';
+import type { Pane } from './window-cache.ts';
+import { resultsOf, statusOf } from './window-rows.ts';
+import type { Labels, WindowRow } from './window-rows.ts';
 
 export interface WindowsRead {
   /** Of the whole pipeline (`domain/watermark.ts`); null before the first event. */
@@ -54,38 +39,21 @@ export interface WindowRange {
   readonly group?: string;
 }
 
-/** Rows that are kept in memory, until their panes change. */
-const cachedRowsMax = 200_000;
 /** Panes whose names are worked out from the range; those of more are looked up in the index. */
 const namedPanesMax = 2_000;
-
-/** A pane of one partition, before it is read. */
-interface Pane extends PaneRevision {
-  readonly partition: number;
-  readonly startMs: number;
-  readonly endMs: number;
-}
-
-interface Labels {
-  readonly aggregate: Aggregate;
-  readonly watermarkMs: number;
-  /** Windows that end up to here (plus the allowed lateness) were found exact in every partition. */
-  readonly reconciledMs: number;
-}
 
 export class WindowReader {
   readonly #store: StateStore;
   readonly #pipeline: Pipeline;
   readonly #partitions: readonly number[];
-  /** Rows by aggregate and start, with what they were made from. */
-  readonly #cache = new Map<string, { readonly madeFrom: string; readonly rows: readonly WindowRow[] }>();
-  #cachedRows = 0;
+  readonly #cache: WindowCache;
 
   /** @param partitions those of the topic */
   constructor(store: StateStore, pipeline: Pipeline, partitions: readonly number[]) {
     this.#store = store;
     this.#pipeline = pipeline;
     this.#partitions = partitions;
+    this.#cache = new WindowCache(store.panes);
   }
 
   /** @throws ReckonError `invalid-input` for an unknown aggregate */
@@ -143,29 +111,22 @@ export class WindowReader {
     for (const pane of panes)
       for (let endMs = pane.endMs; endMs <= pane.startMs + window.sizeMs; endMs += paneMs(window)) {
         const startMs = endMs - window.sizeMs;
-        if (startMs >= fromMs && startMs < toMs) listOf(panesOf, startMs).push(pane);
+        if (startMs < fromMs || startMs >= toMs) continue;
+        const list = panesOf.get(startMs);
+        if (list === undefined) panesOf.set(startMs, [pane]);
+        else list.push(pane);
       }
-    const rows = new Map<number, readonly WindowRow[]>();
-    const changed = new Set<Pane>();
-    const madeFrom = new Map<number, string>();
-    for (const [startMs, list] of panesOf) {
-      const key = `${statusOf(labels, startMs + window.sizeMs)} ${list.map(identityOf).join()}`;
-      madeFrom.set(startMs, key);
-      const cached = this.#cache.get(`${aggregate.name}|${startMs}`);
-      if (cached?.madeFrom === key) rows.set(startMs, cached.rows);
-      else for (const pane of list) changed.add(pane);
+    if (group !== undefined && aggregate.slots.every(({ kind }) => isScalar(kind))) {
+      const wanted = [...new Set([...panesOf.values()].flat())];
+      return windowsOf(aggregate, await this.#groups(aggregate, wanted, group))
+        .filter(({ startMs }) => panesOf.has(startMs))
+        .map((one) => toRow(labels, one));
     }
-    const fresh = new Map<number, GroupSlots[]>();
-    for (const one of windowsOf(aggregate, await this.#groups(aggregate, [...changed], group)))
-      listOf(fresh, one.startMs).push(one);
-    for (const [startMs, key] of madeFrom) {
-      if (rows.has(startMs)) continue;
-      const made = (fresh.get(startMs) ?? []).map((one) => toRow(labels, one));
-      rows.set(startMs, made);
-      if (group === undefined) this.#keep(`${aggregate.name}|${startMs}`, key, made);
-    }
-    const sorted = [...rows].sort(([a], [b]) => a - b).flatMap(([, list]) => list);
-    return group === undefined ? sorted : sorted.filter((row) => row.group === group);
+    const windows = [...panesOf]
+      .sort(([a], [b]) => a - b)
+      .map(([startMs, list]) => ({ startMs, endMs: startMs + window.sizeMs, panes: list }));
+    const rows = await this.#cache.read(labels, windows);
+    return group === undefined ? rows : rows.filter((row) => row.group === group);
   }
 
   /** A session may reach beyond the range, so as many panes are read as it takes to see both of its ends. */
@@ -228,56 +189,23 @@ export class WindowReader {
     const perPartition = this.#partitions.map(async (partition) => {
       const members = panes.filter((pane) => pane.partition === partition).map(({ member }) => member);
       if (members.length === 0) return [];
-      const fields =
-        group === undefined || !aggregate.slots.every(({ kind }) => isScalar(kind))
-          ? null
-          : aggregate.slots.map(({ key }) => paneField(key, group));
-      const cells = await this.#store.panes.read(partition, members, fields);
+      if (group !== undefined && aggregate.slots.every(({ kind }) => isScalar(kind))) {
+        const fields = aggregate.slots.map(({ key }) => paneField(key, group));
+        const cells = await this.#store.panes.readFields(partition, members, fields);
+        return cells.flatMap((pane) => groupsOfPane(aggregate, pane));
+      }
+      const cells = await this.#store.panes.read(partition, members);
       const groups = cells.flatMap((pane) => groupsOfPane(aggregate, pane));
       return group === undefined ? groups : groups.filter((one) => one.group === group);
     });
     return (await Promise.all(perPartition)).flat();
   }
-
-  #keep(key: string, madeFrom: string, rows: readonly WindowRow[]): void {
-    this.#drop(key);
-    this.#cache.set(key, { madeFrom, rows });
-    this.#cachedRows += rows.length;
-    for (const oldest of this.#cache.keys()) {
-      if (this.#cachedRows <= cachedRowsMax) break;
-      this.#drop(oldest);
-    }
-  }
-
-  #drop(key: string): void {
-    this.#cachedRows -= this.#cache.get(key)?.rows.length ?? 0;
-    this.#cache.delete(key);
-  }
-}
-
-function listOf<T>(lists: Map<number, T[]>, key: number): T[] {
-  let list = lists.get(key);
-  if (list === undefined) lists.set(key, (list = []));
-  return list;
-}
-
-/** Of two panes with the same identity the cells are the same: an owner commits each revision once. */
-function identityOf({ partition, member, revision, owner }: Pane): string {
-  return `${partition}|${member}|${revision}|${owner}`;
-}
-
-/** @param endMs after which nothing is expected, but for the allowed lateness */
-function statusOf({ aggregate, watermarkMs, reconciledMs }: Labels, endMs: number): WindowStatus {
-  const closesMs = endMs + aggregate.allowedLatenessMs;
-  if (closesMs > watermarkMs) return 'open';
-  return closesMs <= reconciledMs ? 'reconciled' : 'closed';
 }
 
 function toRow(labels: Labels, { startMs, endMs, group, slots, revision }: GroupSlots): WindowRow {
-  const { window, measures } = labels.aggregate;
-  const results: Record<string, WindowRow['results'][string]> = {};
-  for (const measure of measures) results[measure.name] = measureResult(measure, slots);
+  const { aggregate } = labels;
+  const { window } = aggregate;
   // Until a session's gap has passed once more, an event may still extend it.
   const status = statusOf(labels, window.kind === 'session' ? endMs + window.gapMs : endMs);
-  return { startMs, endMs, group, results, status, revision };
+  return { startMs, endMs, group, results: resultsOf(aggregate, slots), status, revision };
 }

@@ -60,7 +60,7 @@ it('comes to what the naive model comes to: every cell, every counter, the water
       });
       for (const name of Object.keys(state.counters)) seen.set(name, (seen.get(name) ?? 0) + 1);
     }),
-    runs(200),
+    runs(60),
   );
   // The logs did reach what they were meant to reach.
   for (const name of ['gaps', 'duplicate', 'late:by_shop', 'filtered:double_eq', 'counted:double_eq'])
@@ -81,7 +81,7 @@ it('holds the accounting identity for every aggregate', () => {
         );
       expect(of('consumed') + of('gaps')).toBe(BigInt(position.nextOffset - (log[0]?.plain.offset ?? 0)));
     }),
-    runs(100),
+    runs(60),
   );
 });
 
@@ -113,7 +113,7 @@ it('is the same when cut into commits anywhere, and when it crashes and rewinds 
       expect(state.counters).toEqual(whole.counters);
       expect(state.position).toEqual(whole.position);
     }),
-    runs(200),
+    runs(60),
   );
 });
 
@@ -135,6 +135,6 @@ it('gives side outputs that match its counters', () => {
       const dead = log.filter(({ plain }) => plain.dead !== null).map(({ record }) => record);
       expect(sideOutputs.filter(({ kind }) => kind === 'dead').map(({ record }) => record)).toEqual(dead);
     }),
-    runs(100),
+    runs(60),
   );
 });

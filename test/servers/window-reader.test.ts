@@ -8,7 +8,7 @@ import { createDecoder } from '../../domain/decode.ts';
 import { PartitionFold } from '../../stream/fold.ts';
 import { StateStore } from '../../stream/state-store.ts';
 import { WindowReader } from '../../stream/window-reader.ts';
-import type { WindowRow } from '../../stream/window-reader.ts';
+import type { WindowRow } from '../../stream/window-rows.ts';
 import { naiveOutcome } from '../support/naive-model.ts';
 import { pipeline, rules } from '../support/odd-pipeline.ts';
 import { anyLog } from '../support/random-log.ts';

@@ -65,6 +65,7 @@ export class MemoryState {
       revision,
       integers: Object.entries(integers).flatMap(([field, value]) => [field, String(value)]),
       sketches,
+      texts: [],
     }));
   }
 }
