@@ -4,21 +4,22 @@
  * where the lake ends.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fetchedOffsetOf, onMembership, onSkippedBatch } from '../clients/group-events.ts';
 import {
   connectAdmin,
   createConsumer,
-  fetchedOffsetOf,
+  isWithin,
   kafkaFailure,
-  onSkippedBatch,
-  readTopicId,
+  readOffsets,
   readUtf8,
   requireOffset,
-  requireTopicId,
 } from '../clients/kafka.ts';
 import type { Admin, Consumer, EachBatchPayload, ReadPosition } from '../clients/kafka.ts';
 import type { DuckDb } from '../clients/duckdb.ts';
+import { readTopicId, requireTopicId } from '../clients/topic-ids.ts';
 import { createDecoder } from '../domain/decode.ts';
 import type { Decoder } from '../domain/decode.ts';
+import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { ArchiveRange, ArchiveTable } from './archive-table.ts';
 import { eventColumns, RowBuffer } from './event-table.ts';
@@ -92,12 +93,10 @@ export class Archiver {
     const topicId = await readTopicId(this.#admin, topic);
     this.#topicId = await this.#options.archive.create(topicId, Date.now());
     requireTopicId(topic, this.#topicId, topicId, 'the rows of the lake');
-    const { GROUP_JOIN, CRASH } = this.#consumer.events;
-    this.#consumer.on(GROUP_JOIN, ({ payload }) => this.#assign(payload.memberAssignment[topic] ?? []));
-    // After a crash that time may heal, kafkajs restarts the consumer itself; after any other it would idle on.
-    this.#consumer.on(CRASH, ({ payload }) => {
-      if (payload.restart) this.#options.log({ error: payload.error.message }, 'the consumer restarts');
-      else this.#fatal(payload.error);
+    onMembership(this.#consumer, topic, {
+      assigned: (partitions) => this.#assign(partitions),
+      restarted: ({ message }) => this.#options.log({ error: message }, 'the consumer restarts'),
+      failed: (error) => this.#fatal(error),
     });
     onSkippedBatch(this.#consumer, (partition, first, next) => {
       const tail = this.#tails.get(partition);
@@ -110,7 +109,10 @@ export class Archiver {
       eachBatchAutoResolve: false,
       eachBatch: (payload) => this.#takeBatch(payload),
     });
-    this.#timer = setInterval(() => void this.roll(), this.#options.rollMs);
+    this.#timer = setInterval(() => {
+      void this.roll();
+      void this.#checkLog();
+    }, this.#options.rollMs);
   }
 
   /** Writes what waits, leaves the group, and closes the connections. */
@@ -169,6 +171,20 @@ export class Archiver {
     }
   }
 
+  /** Also where nothing comes any more: what comes next may be gone, and all that comes after it. */
+  async #checkLog(): Promise<void> {
+    try {
+      for (const range of await readOffsets(this.#admin, this.#options.pipeline.topic)) {
+        const tail = this.#tails.get(range.partition);
+        if (tail !== undefined && !isWithin(range, tail.nextOffset))
+          await this.#requireOffset(range.partition, tail);
+      }
+    } catch (error) {
+      // A Kafka that is away is the consumer's concern.
+      if (error instanceof ReckonError && !error.retryable) this.#fatal(error);
+    }
+  }
+
   #requireOffset(partition: number, position: ReadPosition | null) {
     return requireOffset(this.#admin, this.#options.pipeline.topic, partition, position, 'the lake reaches');
   }
@@ -180,21 +196,15 @@ export class Archiver {
 
   async #takeBatch(payload: EachBatchPayload): Promise<void> {
     const { batch } = payload;
+    const where = { topic: batch.topic, partition: batch.partition };
     const tail = this.#tails.get(batch.partition);
     const last = batch.messages.at(-1);
     if (tail === undefined || last === undefined || payload.isStale() || !payload.isRunning()) return;
     const generation = this.#generation;
-    // Fetched before the partition was assigned, by a reader that was further on: records between would be lost as a gap.
-    if (fetchedOffsetOf(batch) > tail.nextOffset) {
-      this.#consumer.seek({
-        topic: batch.topic,
-        partition: batch.partition,
-        offset: String(tail.nextOffset),
-      });
-      return;
-    }
-    // A gap may be a control record, a step back a repeated fetch; neither may be a truncated log.
-    if (Number(batch.messages[0]?.offset) !== tail.nextOffset) {
+    // Fetched by a reader that was further on, or from where kafkajs has jumped to, as what comes next is gone: records between
+    // would be lost as a gap. A gap in what was asked for may be a control record, a step back a repeated fetch.
+    const isElsewhere = fetchedOffsetOf(batch) > tail.nextOffset;
+    if (isElsewhere || Number(batch.messages[0]?.offset) !== tail.nextOffset) {
       try {
         await this.#requireOffset(batch.partition, tail);
       } catch (error) {
@@ -202,17 +212,16 @@ export class Archiver {
         return;
       }
     }
+    if (isElsewhere && generation === this.#generation) {
+      this.#consumer.seek({ ...where, offset: String(tail.nextOffset) });
+      return;
+    }
     if (generation !== this.#generation) return;
     for (const message of batch.messages) {
       const offset = Number(message.offset);
       if (offset < tail.nextOffset) continue;
-      const record = {
-        partition: batch.partition,
-        offset,
-        timestampMs: Number(message.timestamp),
-        key: message.key,
-        value: message.value,
-      };
+      const { key, value, timestamp } = message;
+      const record = { partition: batch.partition, offset, timestampMs: Number(timestamp), key, value };
       tail.rows.add(record, this.#decode(record));
       tail.nextOffset = offset + 1;
       if (record.timestampMs > tail.logTimeMs) tail.logTimeMs = record.timestampMs;

@@ -43,6 +43,11 @@ export interface OffsetRange {
   readonly end: number;
 }
 
+/** Whether the log goes on at the offset. */
+export function isWithin({ start, end }: OffsetRange, nextOffset: number): boolean {
+  return nextOffset >= start && nextOffset <= end;
+}
+
 export interface ProducedMessage {
   readonly key: string | Buffer | null;
   readonly value: Buffer | string | null;
@@ -123,32 +128,6 @@ async function fetchOffsets(admin: Admin, topic: string): ReturnType<Admin['fetc
   }
 }
 
-/** @returns the id that Kafka has given the topic; null where the broker gives none (Kafka before 2.8) */
-export async function readTopicId(admin: Admin, topic: string): Promise<string | null> {
-  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
-  const [first] = topics[0]?.partitions ?? [];
-  return (first as { topicId?: string | null } | undefined)?.topicId ?? null;
-}
-
-/**
- * @param expected of the topic that was read so far; null where it had none
- * @param reader whose they are, in messages: `the counts in Redis`
- * @throws ReckonError `log-truncated` when the name belongs to another topic by now
- */
-export function requireTopicId(
-  topic: string,
-  expected: string | null,
-  found: string | null,
-  reader: string,
-): void {
-  if (expected !== null && found !== null && expected !== found)
-    throw new ReckonError(
-      'log-truncated',
-      `Topic ${topic} was recreated: ${reader} are of the topic with id ${expected}, and Kafka has ${found} under its name.`,
-      'Give the pipeline a new name to count anew.',
-    );
-}
-
 /** How far a reader of one partition has come. */
 export interface ReadPosition {
   readonly nextOffset: number;
@@ -181,7 +160,7 @@ export async function requireOffset(
   if (position === null) return range;
   const { nextOffset, logTimeMs } = position;
   const hint = 'Restore it, or give the pipeline a new name to count anew.';
-  if (nextOffset < range.start || nextOffset > range.end)
+  if (!isWithin(range, nextOffset))
     throw new ReckonError(
       'log-truncated',
       `Partition ${partition} of topic ${topic} holds offsets ${range.start} to ${range.end}, and ${reader} ${nextOffset}: records were deleted before they were read, or the topic was recreated.`,
@@ -246,26 +225,6 @@ export function createConsumer(brokers: string, clientId: string, groupId: strin
       retries: 30,
       maxRetryTime: 2_000,
     },
-  });
-}
-
-/** The offset that was asked for when the batch was fetched; kafkajs' types leave it out. */
-export function fetchedOffsetOf(batch: EachBatchPayload['batch']): number {
-  return Number((batch as unknown as { fetchedOffset: string }).fetchedOffset);
-}
-
-/**
- * Hears of fetched batches that hold nothing for a consumer (control records of transactions, aborted or compacted records):
- * kafkajs steps over them by itself.
- * @param skipped called with the first and the next offset of each
- */
-export function onSkippedBatch(
-  consumer: Consumer,
-  skipped: (partition: number, firstOffset: number, nextOffset: number) => void,
-): void {
-  consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload }) => {
-    const { partition, batchSize, firstOffset, lastOffset } = payload;
-    if (batchSize === 0) skipped(partition, Number(firstOffset ?? lastOffset), Number(lastOffset) + 1);
   });
 }
 

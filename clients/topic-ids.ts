@@ -3,6 +3,8 @@
  * that it knows. Guarantee: the same metadata as version 6 gives, and the id with each partition; a broker that has no ids is
  * asked by kafkajs' own versions. Layout: https://kafka.apache.org/protocol (Metadata, ApiKey 3).
  */
+import { ReckonError } from '../domain/errors.ts';
+import type { Admin } from './kafka.ts';
 
 const apiKey = 3;
 const version = 10;
@@ -71,6 +73,43 @@ export interface RequestVersions {
 export interface Coders {
   readonly Encoder: new () => Encoder;
   readonly Decoder: new (raw: Buffer) => Decoder;
+}
+
+/**
+ * @returns the id that Kafka has given the topic; null where the broker gives none (Kafka before 2.8)
+ * @throws ReckonError `unreachable` when no broker tells
+ */
+export async function readTopicId(admin: Admin, topic: string): Promise<string | null> {
+  try {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+    const [first] = topics[0]?.partitions ?? [];
+    return (first as { topicId?: string | null } | undefined)?.topicId ?? null;
+  } catch (cause) {
+    // Where every broker fails, kafkajs goes on with null for an answer.
+    if (!(cause instanceof TypeError)) throw cause;
+    throw new ReckonError('unreachable', `No Kafka broker tells of topic ${topic}.`, 'See the brokers.', {
+      cause,
+    });
+  }
+}
+
+/**
+ * @param expected of the topic that was read so far; null where it had none
+ * @param reader whose they are, in messages: `the counts in Redis`
+ * @throws ReckonError `log-truncated` when the name belongs to another topic by now
+ */
+export function requireTopicId(
+  topic: string,
+  expected: string | null,
+  found: string | null,
+  reader: string,
+): void {
+  if (expected !== null && found !== null && expected !== found)
+    throw new ReckonError(
+      'log-truncated',
+      `Topic ${topic} was recreated: ${reader} are of the topic with id ${expected}, and Kafka has ${found} under its name.`,
+      'Give the pipeline a new name to count anew.',
+    );
 }
 
 /** Teaches kafkajs the version; every client of the process uses it from then on, where the broker knows it. */

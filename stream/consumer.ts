@@ -4,22 +4,22 @@
  * ownership is lost is dropped and, if still assigned, acquired anew.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fetchedOffsetOf, onMembership, onSkippedBatch } from '../clients/group-events.ts';
 import {
   connectAdmin,
   connectProducer,
   createConsumer,
-  fetchedOffsetOf,
+  isWithin,
   kafkaFailure,
   readGroupOffsets,
   readOffsets,
   readOffsetsAtTime,
-  readTopicId,
-  onSkippedBatch,
   readUtf8,
   requireOffset,
 } from '../clients/kafka.ts';
 import type { Admin, Consumer, EachBatchPayload, Producer } from '../clients/kafka.ts';
 import type { Redis } from '../clients/redis.ts';
+import { readTopicId } from '../clients/topic-ids.ts';
 import type { Account } from '../domain/accounting.ts';
 import { createDecoder } from '../domain/decode.ts';
 import { ReckonError } from '../domain/errors.ts';
@@ -108,14 +108,10 @@ export class SpeedLayer {
 
   async #run(): Promise<void> {
     const { pipeline } = this.#options;
-    const { GROUP_JOIN, CRASH } = this.#consumer.events;
-    this.#consumer.on(GROUP_JOIN, ({ payload }) =>
-      this.#assign(payload.memberAssignment[pipeline.topic] ?? []),
-    );
-    // After a crash that time may heal, kafkajs restarts the consumer itself; after any other it would idle on.
-    this.#consumer.on(CRASH, ({ payload }) => {
-      if (payload.restart) this.#options.log({ error: payload.error.message }, 'the consumer restarts');
-      else this.#fatal(payload.error);
+    onMembership(this.#consumer, pipeline.topic, {
+      assigned: (partitions) => this.#assign(partitions),
+      restarted: ({ message }) => this.#options.log({ error: message }, 'the consumer restarts'),
+      failed: (error) => this.#fatal(error),
     });
     onSkippedBatch(this.#consumer, (partition, first, next) => {
       const owned = this.#partitions.get(partition);
@@ -131,10 +127,7 @@ export class SpeedLayer {
     this.#ticker = setInterval(() => void this.#tick(), Math.max(10, this.#options.flushMs / 2));
   }
 
-  /**
-   * Flushes, leaves the group, and closes the connections. What a Redis that is away does not take is not waited for: the
-   * next owner reads it from the log again.
-   */
+  /** Flushes, leaves the group, and closes the connections. What a Redis that is away does not take is read again later. */
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#ticker !== null) clearInterval(this.#ticker);
@@ -200,12 +193,13 @@ export class SpeedLayer {
     const wanted = () =>
       !this.#stopped && payload.isRunning() && !payload.isStale() && generation === this.#generation;
     if (!wanted()) return;
-    // Fetched before the partition was acquired, for an owner that was further on: records between would be lost as a gap.
-    if (fetchedOffsetOf(batch) > owned.nextOffset) {
-      this.#consumer.seek({ topic, partition, offset: String(owned.nextOffset) });
-      return;
-    }
     try {
+      // Fetched for an owner that was further on, or from where kafkajs has jumped to, as what comes next is gone.
+      if (fetchedOffsetOf(batch) > owned.nextOffset) {
+        await owned.requireLog();
+        if (wanted()) this.#consumer.seek({ topic, partition, offset: String(owned.nextOffset) });
+        return;
+      }
       const taken = await takeInParts(batch, (records) => owned.take(records, wanted), wanted);
       const reached = batch.messages[taken - 1];
       if (wanted() && reached !== undefined) payload.resolveOffset(reached.offset);
@@ -245,12 +239,17 @@ export class SpeedLayer {
     await Promise.allSettled([this.#reportOffsets(), this.#reportLag()]);
   }
 
+  /** Also where nothing comes any more: what comes next may be gone, and all that comes after it. */
   async #reportLag(): Promise<void> {
-    const ends = await readOffsets(this.#admin, this.#options.pipeline.topic);
-    const owned = [...this.#partitions.values()];
-    await Promise.all(
-      owned.map((one) => one.report(ends.find(({ partition }) => partition === one.partition)?.end ?? 0)),
-    );
+    const ranges = await readOffsets(this.#admin, this.#options.pipeline.topic);
+    const reports = [...this.#partitions].map(async ([partition, owned]) => {
+      const range = ranges.find((one) => one.partition === partition);
+      if (range === undefined) return;
+      if (!isWithin(range, owned.nextOffset))
+        await owned.requireLog().catch((error: unknown) => this.#handle(partition, owned, error));
+      await owned.report(range.end);
+    });
+    await Promise.all(reports);
   }
 
   #handle(partition: number, owned: Partition, error: unknown): void {

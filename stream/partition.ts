@@ -146,11 +146,7 @@ export class Partition {
    */
   async take(records: readonly LogRecord[], stillWanted: () => boolean): Promise<number> {
     // A gap may be a control record, a step back a repeated fetch; neither may be a truncated log.
-    if (records[0]?.offset !== this.nextOffset)
-      await this.#deps.requireOffset(this.partition, {
-        nextOffset: this.nextOffset,
-        logTimeMs: this.#fold.logTimeMs,
-      });
+    if (records[0]?.offset !== this.nextOffset) await this.requireLog();
     this.#takenAtMs = this.#deps.nowMs();
     for (let i = 0; i < records.length; i++) {
       this.#fold.take(records[i] as LogRecord);
@@ -161,6 +157,12 @@ export class Partition {
     }
     this.flushIfDue();
     return records.length;
+  }
+
+  /** @throws ReckonError `log-truncated` when Kafka no longer has what comes next, or has another topic */
+  async requireLog(): Promise<void> {
+    const { nextOffset } = this;
+    await this.#deps.requireOffset(this.partition, { nextOffset, logTimeMs: this.#fold.logTimeMs });
   }
 
   /** Goes on at an offset; what lies before it (control records of transactions) is a gap. */

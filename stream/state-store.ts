@@ -3,9 +3,10 @@
  * counters and offset of a partition move together or not at all, and only for the last owner that acquired it.
  */
 import { createHash } from 'node:crypto';
-import { requireTopicId } from '../clients/kafka.ts';
+
 import { defineScript } from '../clients/redis.ts';
 import type { Redis, Script } from '../clients/redis.ts';
+import { requireTopicId } from '../clients/topic-ids.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { FailureCode } from '../domain/errors.ts';
 import { countingRules } from '../domain/pipeline.ts';

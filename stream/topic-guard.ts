@@ -2,7 +2,7 @@
  * Whether the topic is still the one that is counted. Guarantee: `require` returns only when Kafka, asked after the call, still has
  * the topic of that id under its name: what was read before the call is of that topic, as Kafka gives no id twice.
  */
-import { requireTopicId } from '../clients/kafka.ts';
+import { requireTopicId } from '../clients/topic-ids.ts';
 
 export class TopicGuard {
   readonly #topic: string;

@@ -159,6 +159,35 @@ describe('what Kafka has deleted is read from the lake', () => {
   }, 120_000);
 });
 
+test('what comes next is deleted while stream and archive sleep: they wake, stop, and say so', async () => {
+  const name = world.name('asleep');
+  const env = { RECKON_PIPELINE: world.flights(name) };
+  const stream = await world.start('stream', env);
+  const archive = await world.start('archive', { ...env, ARCHIVE_ROLL_MS: '100' });
+  await replay(name, 1_000);
+  await consumed(world, name, 1_000);
+  await eventually(() => expect(lakeRows(join(world.lake, name, 'events'))).toBe(1_000));
+  for (const { pid } of [stream, archive]) process.kill(pid, 'SIGSTOP');
+  // A fetch that was under way is answered with the first of these; what follows is gone.
+  await replay(name, 3_000);
+  await replay(name, 3_000);
+  await truncate(name, 1);
+  for (const { pid } of [stream, archive]) process.kill(pid, 'SIGCONT');
+  for (const [{ ended }, reader] of [
+    [stream, 'the counts in Redis reach'],
+    [archive, 'the lake reaches'],
+  ] as const) {
+    const { code, stderr } = await ended;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      new RegExp(
+        `^reckon: Partition \\d of topic \\S+ holds offsets \\d+ to \\d+, and ${reader} \\d+: records were deleted before`,
+        'm',
+      ),
+    );
+  }
+}, 120_000);
+
 test('a topic that was recreated, with more records than were counted, stops stream and archive', async () => {
   const name = world.name('recreated');
   const env = { RECKON_PIPELINE: world.flights(name) };
