@@ -79,6 +79,11 @@ export class ArchiveTable {
     return found[topicProperty] || null;
   }
 
+  /** Kafka's id of the topic that the archive holds; null where that is not known, or there is no archive yet. */
+  async topicId(): Promise<string | null> {
+    return (await this.table.refresh()).configuration[topicProperty] || null;
+  }
+
   /** How far the archive reaches in every partition that it has begun. */
   async reached(): Promise<OffsetVector> {
     const snapshot = await this.table.refresh();
@@ -94,7 +99,8 @@ export class ArchiveTable {
     const snapshot = await this.table.refresh();
     const nextOffset = this.#nextOffset(snapshot, partition);
     if (nextOffset === null) return null;
-    const logTimeMs = Math.max(...this.#filesOf(snapshot, partition).map(({ newestMs }) => newestMs));
+    let logTimeMs = Number.NEGATIVE_INFINITY;
+    for (const { newestMs } of this.#filesOf(snapshot, partition)) logTimeMs = Math.max(logTimeMs, newestMs);
     return { nextOffset, logTimeMs };
   }
 

@@ -9,6 +9,7 @@ import {
   connectAdmin,
   createConsumer,
   isWithin,
+  positionIn,
   kafkaFailure,
   readOffsets,
   readUtf8,
@@ -40,9 +41,8 @@ export interface ArchiverOptions {
 /** Bounds of what waits in memory for the next roll, over all partitions. */
 const bufferMaxRows = 200_000;
 const bufferMaxBytes = 96 << 20;
-/** For how long Kafka may be away before the archiver gives up. */
-const triesMax = 30;
-const retryMs = 1_000;
+/** Kafka may be away for half a minute before the archiver gives up. */
+const [triesMax, retryMs] = [30, 1_000];
 
 /** One assigned partition. */
 interface Tail {
@@ -157,12 +157,8 @@ export class Archiver {
         if (reached === null && range.start > 0) await this.#moveTo(partition, range.start);
         if (generation !== this.#generation) return;
         const logTimeMs = reached?.logTimeMs ?? Number.NEGATIVE_INFINITY;
-        this.#tails.set(partition, {
-          expectedOffset: next,
-          nextOffset: next,
-          logTimeMs,
-          rows: this.#newRows(),
-        });
+        const rows = this.#newRows();
+        this.#tails.set(partition, { expectedOffset: next, nextOffset: next, logTimeMs, rows });
         this.#consumer.seek({ topic: pipeline.topic, partition, offset: String(next) });
         this.#consumer.resume([{ topic: pipeline.topic, partitions: [partition] }]);
       }
@@ -186,7 +182,9 @@ export class Archiver {
   }
 
   #requireOffset(partition: number, position: ReadPosition | null) {
-    return requireOffset(this.#admin, this.#options.pipeline.topic, partition, position, 'the lake reaches');
+    const { topic } = this.#options.pipeline;
+    const known = position && positionIn(this.#topicId, position);
+    return requireOffset(this.#admin, topic, partition, known, 'the lake reaches');
   }
 
   async #moveTo(partition: number, nextOffset: number): Promise<void> {
@@ -196,27 +194,29 @@ export class Archiver {
 
   async #takeBatch(payload: EachBatchPayload): Promise<void> {
     const { batch } = payload;
-    const where = { topic: batch.topic, partition: batch.partition };
     const tail = this.#tails.get(batch.partition);
     const last = batch.messages.at(-1);
     if (tail === undefined || last === undefined || payload.isStale() || !payload.isRunning()) return;
     const generation = this.#generation;
     // Fetched by a reader that was further on, or from where kafkajs has jumped to, as what comes next is gone: records between
     // would be lost as a gap. A gap in what was asked for may be a control record, a step back a repeated fetch.
-    const isElsewhere = fetchedOffsetOf(batch) > tail.nextOffset;
-    if (isElsewhere || Number(batch.messages[0]?.offset) !== tail.nextOffset) {
+    let isAsAsked = fetchedOffsetOf(batch) <= tail.nextOffset;
+    if (!isAsAsked || Number(batch.messages[0]?.offset) !== tail.nextOffset) {
       try {
         await this.#requireOffset(batch.partition, tail);
       } catch (error) {
-        this.#fatal(error);
-        return;
+        const failure = kafkaFailure(error);
+        if (!(failure instanceof ReckonError && failure.retryable)) return this.#fatal(error);
+        // Kafka does not answer: the batch is fetched again.
+        isAsAsked = false;
       }
     }
-    if (isElsewhere && generation === this.#generation) {
-      this.#consumer.seek({ ...where, offset: String(tail.nextOffset) });
+    if (generation !== this.#generation) return;
+    if (!isAsAsked) {
+      const { topic, partition } = batch;
+      this.#consumer.seek({ topic, partition, offset: String(tail.nextOffset) });
       return;
     }
-    if (generation !== this.#generation) return;
     for (const message of batch.messages) {
       const offset = Number(message.offset);
       if (offset < tail.nextOffset) continue;
@@ -270,8 +270,8 @@ export class Archiver {
         return await readTopicId(this.#admin, this.#options.pipeline.topic);
       } catch (error) {
         if (tries === triesMax) throw error;
+        await sleep(retryMs);
       }
-      await sleep(retryMs);
     }
   }
 

@@ -26,11 +26,15 @@ export class LakeHistory implements History {
     this.#openDatabase = openDatabase;
   }
 
+  topicId(): Promise<string | null> {
+    return this.#archive.topicId();
+  }
+
   async range(partition: number): Promise<{ start: number; end: number } | null> {
     const files = await this.#archive.filesOf(partition);
     const end = (await this.#archive.position(partition))?.nextOffset;
     if (files.length === 0 || end === undefined) return null;
-    return { start: Math.min(...files.map(({ firstOffset }) => firstOffset)), end };
+    return { start: files[0]?.firstOffset ?? 0, end };
   }
 
   async offsetAtTime(partition: number, timestampMs: number): Promise<number | null> {

@@ -7,6 +7,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { ReckonError } from '../domain/errors.ts';
 import { connectProducer } from '../clients/kafka.ts';
 import { generateEvents } from './events.ts';
 import { partitions } from './pipeline.ts';
@@ -29,7 +30,7 @@ const file = fileURLToPath(import.meta.url);
 
 export class LiveLoad {
   readonly #child: ChildProcess;
-  readonly #ended: Promise<unknown>;
+  readonly #ended: Promise<unknown[]>;
 
   constructor(load: Load) {
     this.#child = fork(file, [JSON.stringify(load)]);
@@ -38,7 +39,8 @@ export class LiveLoad {
 
   async stop(): Promise<void> {
     if (this.#child.connected) this.#child.disconnect();
-    await this.#ended;
+    const [code] = await this.#ended;
+    if (code !== 0) throw new ReckonError('internal', `The load ended with exit code ${String(code)}.`);
   }
 }
 

@@ -76,7 +76,11 @@ export async function benchRead(options: BenchOptions): Promise<ReadResult> {
       const total = all.rows.reduce((sum, { results }) => sum + Number(results['count']), 0);
       const { counted, balanced } = await account(servers.redis, bench.pipeline, ends, say);
       const equal = balanced && total === counted;
-      const difference = equal ? null : `the rows add up to ${total}, and ${counted} were counted.`;
+      const difference = equal
+        ? null
+        : balanced
+          ? `the rows add up to ${total}, and ${counted} were counted.`
+          : 'the counters do not balance.';
       return { records, seed, ...measured, equal, difference };
     } finally {
       await stream.stop();

@@ -1,4 +1,4 @@
-/** What a consumer of kafkajs tells of its group and of its fetches. Guarantee: listeners only; nothing is asked of Kafka. */
+/** What a consumer of kafkajs tells of its group and of its fetches. Guarantee: nothing is asked of Kafka. */
 import type { Consumer, EachBatchPayload } from './kafka.ts';
 
 export interface Membership {
@@ -16,6 +16,15 @@ export function onMembership(consumer: Consumer, topic: string, told: Membership
   consumer.on(CRASH, ({ payload: { restart, error } }) =>
     restart ? told.restarted(error) : told.failed(error),
   );
+}
+
+/** Pauses partitions; while kafkajs restarts the consumer there is nothing to pause, and they are assigned anew. */
+export function pauseQuietly(consumer: Consumer, topic: string, partitions: readonly number[]): void {
+  try {
+    if (partitions.length > 0) consumer.pause([{ topic, partitions: [...partitions] }]);
+  } catch (error) {
+    if (!(error instanceof Error) || !error.name.startsWith('KafkaJS')) throw error;
+  }
 }
 
 /** The offset that was asked for when the batch was fetched; kafkajs' types leave it out. */

@@ -136,6 +136,14 @@ export interface ReadPosition {
 }
 
 /**
+ * What `requireOffset` has to look at: where the topic is known by its id, timestamps have nothing to say (and control records, which
+ * have one that nobody reads, cannot mislead).
+ */
+export function positionIn(topicId: string | null, { nextOffset, logTimeMs }: ReadPosition): ReadPosition {
+  return { nextOffset, logTimeMs: topicId === null ? logTimeMs : Number.NEGATIVE_INFINITY };
+}
+
+/**
  * The range of one partition, which must still be the log that was read so far (kafkajs itself would silently jump to
  * another offset). A topic that was deleted and created again is known by a record below `nextOffset` that is younger than
  * everything that was read.
@@ -150,6 +158,8 @@ export async function requireOffset(
   position: ReadPosition | null,
   reader: string,
 ): Promise<OffsetRange> {
+  // Read before the first await: the caller may come further meanwhile.
+  const { nextOffset, logTimeMs } = position ?? { nextOffset: 0, logTimeMs: Number.NEGATIVE_INFINITY };
   const range = (await readOffsets(admin, topic)).find((offsets) => offsets.partition === partition);
   if (range === undefined)
     throw new ReckonError(
@@ -158,7 +168,6 @@ export async function requireOffset(
       'Restore it.',
     );
   if (position === null) return range;
-  const { nextOffset, logTimeMs } = position;
   const hint = 'Restore it, or give the pipeline a new name to count anew.';
   if (!isWithin(range, nextOffset))
     throw new ReckonError(

@@ -10,6 +10,8 @@ export interface ArchivedRecord extends LogRecord {
 }
 
 export interface History {
+  /** Kafka's id of the topic that is archived; null where it is not known. */
+  topicId(): Promise<string | null>;
   /** The first offset that is archived and the one after the last; null where nothing of the partition is. */
   range(partition: number): Promise<{ readonly start: number; readonly end: number } | null>;
   /** The first archived offset at or after a broker's timestamp; null where there is none. */

@@ -4,7 +4,7 @@
  * ownership is lost is dropped and, if still assigned, acquired anew.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fetchedOffsetOf, onMembership, onSkippedBatch } from '../clients/group-events.ts';
+import { fetchedOffsetOf, onMembership, onSkippedBatch, pauseQuietly } from '../clients/group-events.ts';
 import {
   connectAdmin,
   connectProducer,
@@ -150,8 +150,7 @@ export class SpeedLayer {
     this.#assigned = new Set(partitions);
     this.#partitions.clear();
     this.#options.log({ partitions }, 'partitions assigned');
-    const { topic } = this.#options.pipeline;
-    if (partitions.length > 0) this.#consumer.pause([{ topic, partitions: [...partitions] }]);
+    pauseQuietly(this.#consumer, this.#options.pipeline.topic, partitions);
     for (const partition of partitions) void this.#acquire(partition, generation);
   }
 
@@ -259,7 +258,7 @@ export class SpeedLayer {
       this.#fatal(error, [partition]);
       return;
     }
-    this.#consumer.pause([{ topic: this.#options.pipeline.topic, partitions: [partition] }]);
+    pauseQuietly(this.#consumer, this.#options.pipeline.topic, [partition]);
     this.#reacquireLater(partition, error);
   }
 

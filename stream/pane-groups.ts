@@ -26,6 +26,8 @@ export class PaneGroups {
   #groups = new Map<string, SlotValue[]>();
   #texts: readonly string[] = [];
   #revision = 0;
+  /** Sketches are keys of their own: of a pane that has any, everything is gathered anew. */
+  #hadSketches = false;
 
   constructor(aggregate: Aggregate) {
     this.#aggregate = aggregate;
@@ -47,7 +49,8 @@ export class PaneGroups {
 
   /** @param pane the same one at every call, as it is now */
   take({ integers, sketches, texts, revision }: PaneCells): this {
-    if (!hasSameFields(integers, this.#integers)) {
+    const hasSketches = Object.keys(sketches).length > 0 || this.#hadSketches;
+    if (hasSketches || !hasSameFields(integers, this.#integers)) {
       this.#groups = new Map();
       this.#integers = [];
     }
@@ -55,6 +58,7 @@ export class PaneGroups {
     this.#integers = integers;
     this.#texts = texts;
     this.#revision = revision;
+    this.#hadSketches = Object.keys(sketches).length > 0;
     return this;
   }
 

@@ -5,8 +5,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { kafkaFailure } from '../clients/kafka.ts';
+import { kafkaFailure, positionIn } from '../clients/kafka.ts';
 import type { OffsetRange, ReadPosition } from '../clients/kafka.ts';
+import { requireTopicId } from '../clients/topic-ids.ts';
 import type { Decoder } from '../domain/decode.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { LogRecord } from '../domain/event.ts';
@@ -97,6 +98,9 @@ export class Partition {
     const { pipeline, store } = deps;
     const topicId = await deps.topic.id();
     const log = await deps.requireOffset(partition, null);
+    // What Kafka has deleted may come from the lake: it must be of the same topic.
+    if (deps.history !== null && log.start > 0)
+      requireTopicId(pipeline.topic, await deps.history.topicId(), topicId, 'the rows of the lake');
     const hasState = (await store.read(partition)) !== null;
     const owner = randomUUID();
     const state = await store.acquire(
@@ -106,7 +110,8 @@ export class Partition {
       topicId,
     );
     const recovery = await planRecovery(partition, log, state, deps);
-    if (state.position.nextOffset >= log.start) await deps.requireOffset(partition, state.position);
+    if (state.position.nextOffset >= log.start)
+      await deps.requireOffset(partition, positionIn(topicId, state.position));
     const from = recovery.lake?.from ?? recovery.kafkaFrom;
     const fold = new PartitionFold(
       pipeline,
@@ -134,11 +139,6 @@ export class Partition {
     return this.#committedOffset;
   }
 
-  /** When records were taken last, by the injected clock. */
-  get takenAtMs(): number {
-    return this.#takenAtMs;
-  }
-
   /**
    * Folds records (in offset order) and commits when it is time.
    * @returns how many were taken: fewer than there are where Redis is too slow, or where they are not wanted any more
@@ -159,10 +159,15 @@ export class Partition {
     return records.length;
   }
 
-  /** @throws ReckonError `log-truncated` when Kafka no longer has what comes next, or has another topic */
+  /** @throws OwnershipLost when Kafka no longer has what comes next: acquiring again takes it from the lake, or says so */
   async requireLog(): Promise<void> {
-    const { nextOffset } = this;
-    await this.#deps.requireOffset(this.partition, { nextOffset, logTimeMs: this.#fold.logTimeMs });
+    const position = { nextOffset: this.nextOffset, logTimeMs: this.#fold.logTimeMs };
+    try {
+      await this.#deps.requireOffset(this.partition, positionIn(this.#topicId, position));
+    } catch (error) {
+      const isGone = error instanceof ReckonError && error.code === 'log-truncated';
+      throw isGone || heals(error) ? new OwnershipLost((error as Error).message) : error;
+    }
   }
 
   /** Goes on at an offset; what lies before it (control records of transactions) is a gap. */

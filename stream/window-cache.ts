@@ -1,8 +1,9 @@
 /**
  * The rows of tumbling and hopping windows, kept between reads: panes that no commit has changed are not read again, and rows of
- * groups that did not change are not worked out again. Guarantee: what it returns is what Redis holds, at a moment after the call, for
- * each pane.
+ * groups that did not change are not worked out again. Guarantee: each pane is shown as Redis held it when its revision was read for
+ * this call, or later. Of aggregates with sketches or families only rows are kept: their slots would fill the memory.
  */
+import { isScalar } from '../domain/aggregate.ts';
 import type { Aggregate } from '../domain/aggregate.ts';
 import { mergeSlots } from '../domain/window-view.ts';
 import type { SlotValue } from '../domain/window-view.ts';
@@ -33,20 +34,20 @@ export interface WindowPanes {
 interface KeptPane {
   readonly groups: PaneGroups;
   /** Of an earlier commit than the one that `groups` shows, or of the same. */
-  identity: string;
+  readonly identity: string;
 }
 
 interface KeptWindow {
   readonly madeFrom: string;
   readonly rows: readonly WindowRow[];
-  /** By group, the slots in each pane that the row was made from. */
-  readonly parts: ReadonlyMap<string, Parts>;
+  /** By group, what the row was made from; empty where slots are not kept. */
+  readonly made: ReadonlyMap<string, Made>;
 }
 
-interface Parts {
-  readonly slots: (readonly SlotValue[])[];
-  revision: number;
-  results: WindowRow['results'] | null;
+interface Made {
+  /** In each pane. */
+  readonly parts: readonly (readonly SlotValue[])[];
+  readonly results: WindowRow['results'];
 }
 
 export class WindowCache {
@@ -78,7 +79,7 @@ export class WindowCache {
     const changed = found.filter(({ madeFrom, kept }) => kept?.madeFrom !== madeFrom);
     const panes = await this.#refresh(aggregate, new Set(changed.flatMap(({ window }) => window.panes)));
     const lists = found.map(({ window, key, madeFrom, kept }) => {
-      const groups = window.panes.map((pane) => panes.get(pane));
+      const groups = window.panes.flatMap((pane) => panes.get(pane) ?? []);
       const made = kept?.madeFrom === madeFrom ? kept : assemble(labels, window, groups, madeFrom, kept);
       touch(this.#windows, key, made);
       return made.rows;
@@ -95,7 +96,7 @@ export class WindowCache {
     for (const pane of panes) {
       const key = `${pane.partition}|${pane.member}`;
       const kept = this.#panes.get(key) ?? { groups: new PaneGroups(aggregate), identity: '' };
-      touch(this.#panes, key, kept);
+      if (keepsSlots(aggregate)) touch(this.#panes, key, kept);
       current.set(pane, kept.groups);
       if (kept.identity === identityOf(pane)) continue;
       const list = stale.get(pane.partition);
@@ -108,13 +109,16 @@ export class WindowCache {
       const members = [...byMember.keys()];
       for (const cells of await this.#reader.read(partition, members, (member) => groupsOf(member).texts))
         groupsOf(cells.member).take(cells);
+      if (!keepsSlots(aggregate)) return;
       for (const pane of list)
         touch(this.#panes, `${partition}|${pane.member}`, {
           groups: groupsOf(pane.member),
           identity: identityOf(pane),
         });
     });
-    await Promise.all(reads);
+    // All of them, also where one fails: none may come in after the next read has begun.
+    const failed = (await Promise.allSettled(reads)).find(({ status }) => status === 'rejected');
+    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
     return current;
   }
 }
@@ -127,33 +131,36 @@ function identityOf({ partition, member, revision, owner }: Pane): string {
 function assemble(
   labels: Labels,
   { startMs, endMs }: WindowPanes,
-  panes: readonly (PaneGroups | undefined)[],
+  panes: readonly PaneGroups[],
   madeFrom: string,
   before: KeptWindow | null,
 ): KeptWindow {
   const { aggregate } = labels;
-  const parts = new Map<string, Parts>();
-  for (const pane of panes)
-    for (const [group, slots] of pane?.groups ?? []) {
-      const found = parts.get(group);
-      if (found === undefined)
-        parts.set(group, { slots: [slots], revision: pane?.revision ?? 0, results: null });
+  const gathered = new Map<string, { parts: (readonly SlotValue[])[]; revision: number }>();
+  for (const { groups, revision } of panes)
+    for (const [group, slots] of groups) {
+      const found = gathered.get(group);
+      if (found === undefined) gathered.set(group, { parts: [slots], revision });
       else {
-        found.slots.push(slots);
-        found.revision += pane?.revision ?? 0;
+        found.parts.push(slots);
+        found.revision += revision;
       }
     }
   const status = statusOf(labels, endMs);
-  const rows = [...parts.keys()].sort().map((group): WindowRow => {
-    const part = parts.get(group) as Parts;
-    const known = before?.parts.get(group);
-    part.results =
-      known !== undefined && isSame(known.slots, part.slots)
-        ? known.results
-        : resultsOf(aggregate, mergeSlots(aggregate, part.slots));
-    return { startMs, endMs, group, results: part.results ?? {}, status, revision: part.revision };
+  const made = new Map<string, Made>();
+  const inOrder = [...gathered].sort(([a], [b]) => (a < b ? -1 : 1));
+  const rows = inOrder.map(([group, { parts, revision }]): WindowRow => {
+    const known = before?.made.get(group);
+    const isKnown = known !== undefined && isSame(known.parts, parts);
+    const results = isKnown ? known.results : resultsOf(aggregate, mergeSlots(aggregate, parts));
+    if (keepsSlots(aggregate)) made.set(group, { parts, results });
+    return { startMs, endMs, group, results, status, revision };
   });
-  return { madeFrom, rows, parts };
+  return { madeFrom, rows, made };
+}
+
+function keepsSlots({ slots }: Aggregate): boolean {
+  return slots.every(({ kind }) => isScalar(kind));
 }
 
 /** Slots that have changed are others: `PaneGroups` never changes what it has given away. */

@@ -1,7 +1,7 @@
 /** A pane that is read again and again: what comes out is what a first read gives, whatever was read before. */
 import * as fc from 'fast-check';
 import { definePipeline } from '../../domain/pipeline.ts';
-import { splitAgain, toPaneCells } from '../../stream/pane-cells.ts';
+import { splitAgain, toPaneCells, withSketches } from '../../stream/pane-cells.ts';
 import { groupsOfPane, PaneGroups } from '../../stream/pane-groups.ts';
 
 const pipeline = definePipeline({
@@ -23,7 +23,12 @@ const pipeline = definePipeline({
     all: {
       window: { tumbling: '1m' },
       groupBy: 'shop',
-      measures: { n: 'count', spent: { sum: 'price' }, top: { topK: 'price', k: 2 } },
+      measures: {
+        n: 'count',
+        spent: { sum: 'price' },
+        top: { topK: 'price', k: 2 },
+        shops: { distinct: 'shop' },
+      },
     },
   },
 });
@@ -37,7 +42,7 @@ const hash = fc
       fc.constantFrom(
         ...['rows|["a"]', 'rows|["b"]', 'sum:price|["a"]', 'sum:price|["b"]', 'rows|["a b"]'],
         ...['top:price|["a","1"]', 'top:price|["a","2"]', 'top:price|broken', 'gone:price|["a"]'],
-        ...['revision', 'owner'],
+        ...['distinct:shop|["a"]', 'revision', 'owner'],
       ),
       fc.constantFrom('0', '7', '-7', '12', '123456789012345', '1234567890123456789', '', 'x', '1e3'),
     ),
@@ -69,7 +74,8 @@ it('groups are those of a first read, and what was given away before is left as 
           field,
           read[(2 * i + 1) % Math.max(1, read.length)] ?? '1',
         ]);
-        const cells = toPaneCells(member, flat);
+        const sketch = new Uint8Array(4).fill(reads.indexOf(read));
+        const cells = withSketches(toPaneCells(member, flat), () => sketch);
         const first = groupsOfPane(aggregate, cells);
         groups.take(cells);
         expect(new Map(groups.groups)).toEqual(new Map(first.map(({ group, slots }) => [group, slots])));

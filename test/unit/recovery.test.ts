@@ -36,6 +36,7 @@ function plan(
         archived === null
           ? null
           : {
+              topicId: async () => null,
               range: async () => archived,
               offsetAtTime: async (_, timestampMs) => {
                 for (let n = archived.start; n < archived.end; n++) if (timeOf(n) >= timestampMs) return n;
