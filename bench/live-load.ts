@@ -33,7 +33,8 @@ export class LiveLoad {
   readonly #ended: Promise<unknown[]>;
 
   constructor(load: Load) {
-    this.#child = fork(file, [JSON.stringify(load)]);
+    // As itself: the process that runs a benchmark has been taught TypeScript after its start.
+    this.#child = fork(file, [JSON.stringify(load)], { execArgv: ['--import', import.meta.resolve('tsx')] });
     this.#ended = once(this.#child, 'exit');
   }
 
