@@ -4,7 +4,7 @@
  * where the lake ends.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fetchedOffsetOf, onMembership, onSkippedBatch } from '../clients/group-events.ts';
+import { fetchedOffsetOf, onMembership, onSkippedBatch, pauseQuietly } from '../clients/group-events.ts';
 import {
   connectAdmin,
   createConsumer,
@@ -146,7 +146,7 @@ export class Archiver {
     const { archive, pipeline } = this.#options;
     this.#tails.clear();
     if (partitions.length === 0) return;
-    this.#consumer.pause([{ topic: pipeline.topic, partitions: [...partitions] }]);
+    pauseQuietly(this.#consumer, pipeline.topic, partitions);
     try {
       for (const partition of partitions) {
         const reached = await archive.position(partition);
