@@ -9,6 +9,8 @@ const common = {
       { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs' } },
     ],
   },
+  // An ES module only, which Jest loads as CommonJS.
+  transformIgnorePatterns: ['/node_modules/(?!hyparquet/)'],
   moduleNameMapper: { '^reckon$': '<rootDir>/domain/pipeline.ts' },
   testEnvironment: 'node',
   // A clone's run folders may hold lakes with many files; none is a module.

@@ -12,8 +12,8 @@ import { decodingRules } from '../domain/pipeline.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { toOffsetVector } from '../domain/offset-vector.ts';
 import type { OffsetVector } from '../domain/offset-vector.ts';
+import type { Action, TableSnapshot } from './delta-actions.ts';
 import { DeltaTable } from './delta-log.ts';
-import type { Action, TableSnapshot } from './delta-log.ts';
 import { eventColumns } from './event-table.ts';
 import type { RowBuffer } from './event-table.ts';
 
@@ -69,7 +69,8 @@ export class ArchiveTable {
   async create(topicId: string | null, nowMs: number): Promise<string | null> {
     const rules = createHash('sha256').update(decodingRules(this.#pipeline)).digest('hex');
     const properties = { [rulesProperty]: rules, [topicProperty]: topicId ?? '' };
-    const found = (await this.table.create(eventColumns(this.#pipeline), properties, nowMs)).configuration;
+    const { metaData } = await this.table.create(eventColumns(this.#pipeline), properties, nowMs);
+    const found = metaData?.configuration ?? {};
     if (found[rulesProperty] !== undefined && found[rulesProperty] !== rules)
       throw new ReckonError(
         'invalid-definition',
@@ -87,7 +88,7 @@ export class ArchiveTable {
   /** How far the archive reaches in every partition that it has begun. */
   async reached(): Promise<OffsetVector> {
     const snapshot = await this.table.refresh();
-    const entries = [...snapshot.transactions].flatMap(([appId, version]) => {
+    const entries = [...snapshot.transactions].flatMap(([appId, { version }]) => {
       const partition = this.#partitionOf(appId);
       return partition === null ? [] : [[partition, version + 1] as const];
     });
@@ -170,7 +171,7 @@ export class ArchiveTable {
 
   #nextOffset(snapshot: TableSnapshot, partition: number): number | null {
     const last = snapshot.transactions.get(this.#appId(partition));
-    return last === undefined ? null : last + 1;
+    return last === undefined ? null : last.version + 1;
   }
 
   #appId(partition: number): string {

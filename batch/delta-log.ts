@@ -5,52 +5,26 @@
  * Source of the formats: the Delta transaction log protocol, sections "Actions" and "Per-file statistics".
  */
 import { randomUUID } from 'node:crypto';
+import type { DuckDb } from '../clients/duckdb.ts';
 import type { ObjectStore } from '../clients/object-store.ts';
-import { ReckonError } from '../domain/errors.ts';
+import { readCheckpoint, readLastCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import {
+  corrupt,
+  decodeActions,
+  encodeActions,
+  noTable,
+  schemaString,
+  SnapshotBuilder,
+} from './delta-actions.ts';
+import type { Action, DeltaColumn, TableSnapshot } from './delta-actions.ts';
 
-export interface DeltaColumn {
-  readonly name: string;
-  /** Delta's names: integer, long, double, boolean, string, binary, timestamp, decimal(p,s). */
-  readonly type: string;
-  readonly nullable: boolean;
-}
-
-export interface AddFile {
-  readonly path: string;
-  readonly partitionValues: Readonly<Record<string, string>>;
-  readonly size: number;
-  readonly modificationTime: number;
-  readonly dataChange: boolean;
-  /** JSON text: numRecords, minValues, maxValues, nullCount. */
-  readonly stats?: string;
-}
-
-/** How far an application has written: here, the last archived offset of a partition. */
-export interface Transaction {
-  readonly appId: string;
-  readonly version: number;
-}
-
-export type Action =
-  | { readonly add: AddFile }
-  | { readonly txn: Transaction & { readonly lastUpdated: number } }
-  | { readonly protocol: { readonly minReaderVersion: number; readonly minWriterVersion: number } }
-  | { readonly metaData: Readonly<Record<string, unknown>> }
-  | { readonly commitInfo: Readonly<Record<string, unknown>> };
-
-/** The table as of a version. */
-export interface TableSnapshot {
-  readonly version: number;
-  readonly files: ReadonlyMap<string, AddFile>;
-  readonly transactions: ReadonlyMap<string, number>;
-  /** The table's properties. */
-  readonly configuration: Readonly<Record<string, string>>;
-}
+const versionFile = /^(\d{20})\.json$/;
+const checkpointFile = /^(\d{20})\.checkpoint\.parquet$/;
 
 export class DeltaTable {
   readonly root: string;
   readonly #store: ObjectStore;
-  #snapshot: TableSnapshot = { version: -1, files: new Map(), transactions: new Map(), configuration: {} };
+  #snapshot: TableSnapshot = noTable;
 
   /** Whether this process has seen that no later version exists; from then on, versions only ever follow. */
   #endChecked = false;
@@ -83,22 +57,16 @@ export class DeltaTable {
         },
       },
     ];
-    await this.#store.putIfAbsent(this.#versionPath(0), encode(actions));
+    await this.#store.putIfAbsent(this.#versionPath(0), encodeActions(actions));
     return this.refresh();
   }
 
-  /** Reads the versions that are new since the last call. @returns the newest snapshot; version −1 = no table */
+  /** Reads what is new since the last call. @returns the newest snapshot; version −1 = no table */
   async refresh(): Promise<TableSnapshot> {
-    // Snapshots that were handed out stay as they are: the maps are copied once, however many versions are new.
-    let next: MutableSnapshot | null = null;
-    for (;;) {
-      const path = this.#versionPath((next ?? this.#snapshot).version + 1);
-      const bytes = await this.#store.get(path);
-      if (bytes === null) break;
-      next ??= copyOf(this.#snapshot);
-      apply(next, decode(bytes, path));
-    }
-    if (next !== null && next.version > this.#snapshot.version) this.#snapshot = next;
+    if (this.#snapshot.version < 0) await this.#loadCheckpoint();
+    await this.#readVersions();
+    // The versions that come next may be gone, and be in a checkpoint: then the log does not end here.
+    if (this.#snapshot.version >= 0 && (await this.#loadCheckpoint())) await this.#readVersions();
     return this.#checkEnd();
   }
 
@@ -113,21 +81,78 @@ export class DeltaTable {
       const actions = build(snapshot);
       if (actions === null) return null;
       const version = snapshot.version + 1;
-      if (await this.#store.putIfAbsent(this.#versionPath(version), encode(actions))) {
+      if (await this.#store.putIfAbsent(this.#versionPath(version), encodeActions(actions))) {
         await this.refresh();
         return version;
       }
     }
   }
 
+  /**
+   * Writes a checkpoint of the newest version.
+   * @param tombstonesFromMs tombstones that are older have expired
+   */
+  async checkpoint(database: DuckDb, tombstonesFromMs: number): Promise<void> {
+    const snapshot = await this.refresh();
+    if (snapshot.version >= 0)
+      await writeCheckpoint(this.#store, this.#logFolder, snapshot, database, tombstonesFromMs);
+  }
+
+  /**
+   * Deletes versions and checkpoints that the last checkpoint has made superfluous. The oldest go first: wherever it is cut
+   * short, the versions that are left follow each other.
+   * @param beforeMs only those that were written before, as older versions of the table can be read as long as they are there
+   * @returns how many files were deleted
+   */
+  async cleanLog(beforeMs: number): Promise<number> {
+    const last = await readLastCheckpoint(this.#store, this.#logFolder);
+    if (last === null) return 0;
+    const entries = await this.#store.list(this.#logFolder);
+    const superfluous = entries.flatMap(({ name, modifiedMs }) => {
+      const version = Number((versionFile.exec(name) ?? checkpointFile.exec(name))?.[1] ?? Infinity);
+      return version < last.version ? [{ name, version, modifiedMs }] : [];
+    });
+    let deleted = 0;
+    for (const { name, modifiedMs } of superfluous.sort((a, b) => a.version - b.version)) {
+      if (modifiedMs >= beforeMs) break;
+      await this.#store.remove(`${this.#logFolder}/${name}`);
+      deleted++;
+    }
+    return deleted;
+  }
+
+  async #readVersions(): Promise<void> {
+    // Snapshots that were handed out stay as they are: they are copied once, however many versions are new.
+    let next: SnapshotBuilder | null = null;
+    for (;;) {
+      const version = (next ?? this.#snapshot).version + 1;
+      const path = this.#versionPath(version);
+      const bytes = await this.#store.get(path);
+      if (bytes === null) break;
+      next ??= new SnapshotBuilder(this.#snapshot);
+      next.apply(version, decodeActions(bytes, path));
+    }
+    // Another call may have come further meanwhile.
+    if (next !== null && next.version > this.#snapshot.version) this.#snapshot = next.build();
+  }
+
+  /** @returns whether there was one that is newer than what is known */
+  async #loadCheckpoint(): Promise<boolean> {
+    const last = await readLastCheckpoint(this.#store, this.#logFolder);
+    if (last === null || last.version <= this.#snapshot.version) return false;
+    const actions = await readCheckpoint(this.#store, this.#logFolder, last.version);
+    if (actions === null || last.version <= this.#snapshot.version) return false;
+    const loaded = new SnapshotBuilder(noTable);
+    loaded.apply(last.version, actions);
+    this.#snapshot = loaded.build();
+    return true;
+  }
+
   /** The log ends where a version is missing, unless later ones exist: to write into that gap would bring back the past. */
   async #checkEnd(): Promise<TableSnapshot> {
     if (this.#endChecked) return this.#snapshot;
-    const names = await this.#store.list(`${this.root}/_delta_log`);
-    const newest = Math.max(
-      -1,
-      ...names.filter((name) => /^\d{20}\.json$/.test(name)).map((name) => parseInt(name, 10)),
-    );
+    const names = await this.#store.list(this.#logFolder);
+    const newest = Math.max(-1, ...names.map(({ name }) => Number(versionFile.exec(name)?.[1] ?? -1)));
     // A version that another writer added since is no gap: it is the next one to read.
     if (
       newest > this.#snapshot.version &&
@@ -138,65 +163,11 @@ export class DeltaTable {
     return newest > this.#snapshot.version ? this.refresh() : this.#snapshot;
   }
 
+  get #logFolder(): string {
+    return `${this.root}/_delta_log`;
+  }
+
   #versionPath(version: number): string {
-    return `${this.root}/_delta_log/${String(version).padStart(20, '0')}.json`;
+    return `${this.#logFolder}/${String(version).padStart(20, '0')}.json`;
   }
-}
-
-interface MutableSnapshot extends TableSnapshot {
-  version: number;
-  files: Map<string, AddFile>;
-  transactions: Map<string, number>;
-  configuration: Readonly<Record<string, string>>;
-}
-
-function copyOf({ version, files, transactions, configuration }: TableSnapshot): MutableSnapshot {
-  return { version, files: new Map(files), transactions: new Map(transactions), configuration };
-}
-
-function apply(snapshot: MutableSnapshot, actions: readonly ParsedAction[]): void {
-  snapshot.version++;
-  for (const { add, remove, txn, metaData } of actions) {
-    if (add !== undefined) snapshot.files.set(add.path, add);
-    if (remove !== undefined) snapshot.files.delete(remove.path);
-    if (txn !== undefined) snapshot.transactions.set(txn.appId, txn.version);
-    if (metaData?.configuration !== undefined) snapshot.configuration = metaData.configuration;
-  }
-}
-
-/** The actions that change a snapshot; others are kept in the log and not looked at. */
-interface ParsedAction {
-  readonly add?: AddFile;
-  readonly remove?: { readonly path: string };
-  readonly txn?: Transaction;
-  readonly metaData?: { readonly configuration?: Readonly<Record<string, string>> };
-}
-
-function encode(actions: readonly Action[]): Uint8Array {
-  return Buffer.from(actions.map((action) => `${JSON.stringify(action)}\n`).join(''));
-}
-
-function decode(bytes: Uint8Array, path: string): ParsedAction[] {
-  const lines = Buffer.from(bytes).toString('utf8').split('\n');
-  const actions: unknown[] = [];
-  try {
-    for (const line of lines) if (line !== '') actions.push(JSON.parse(line));
-  } catch (cause) {
-    throw corrupt(`${path} of the lake is not valid JSON.`, cause);
-  }
-  // Every version says at least who wrote it: an empty one was torn.
-  if (actions.length === 0 || actions.some((action) => typeof action !== 'object' || action === null))
-    throw corrupt(`${path} of the lake holds no actions.`);
-  return actions as ParsedAction[];
-}
-
-function corrupt(message: string, cause?: unknown): ReckonError {
-  return new ReckonError('corrupt-lake', message, 'Restore it from a copy of the lake.', { cause });
-}
-
-function schemaString(columns: readonly DeltaColumn[]): string {
-  return JSON.stringify({
-    type: 'struct',
-    fields: columns.map(({ name, type, nullable }) => ({ name, type, nullable, metadata: {} })),
-  });
 }

@@ -2,7 +2,7 @@
  * The lake's `events` table: one row for every offset of the topic, decoded or rejected. Guarantee: typed columns hold the
  * event's values exactly; rejected records keep their raw bytes, reason and detail.
  */
-import type { DeltaColumn } from './delta-log.ts';
+import type { DeltaColumn } from './delta-actions.ts';
 import { quoteIdentifier, quoteLiteral, toBlob } from '../clients/duckdb.ts';
 import type { DuckDb, DuckDBValue } from '../clients/duckdb.ts';
 import type { Decoded, LogRecord } from '../domain/event.ts';

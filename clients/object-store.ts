@@ -11,16 +11,28 @@ export interface ObjectStore {
   readonly url: string;
   /** @returns the bytes, or null when there is no such object */
   get(path: string): Promise<Uint8Array | null>;
-  /** Names (not paths) of the objects directly under a folder, sorted; empty when there is no such folder. */
-  list(folder: string): Promise<string[]>;
+  /** The objects directly under a folder, by name; empty when there is no such folder. */
+  list(folder: string): Promise<StoredObject[]>;
   /** @returns whether this call created the object; false when it was there before */
   putIfAbsent(path: string, bytes: Uint8Array): Promise<boolean>;
+  /** Writes an object, or replaces it whole. */
+  put(path: string, bytes: Uint8Array): Promise<void>;
+  /** Removes an object; one that is not there is as good as removed. */
+  remove(path: string): Promise<void>;
   /** Takes a finished local file over under a new name. @returns its size in bytes */
   adopt(localFile: string, path: string): Promise<number>;
   /** What DuckDB opens to read the object. */
   location(path: string): string;
   /** A local file name to write to before `adopt`. */
   scratchFile(): Promise<string>;
+  /** Removes a scratch file that was not adopted. */
+  discard(localFile: string): Promise<void>;
+}
+
+export interface StoredObject {
+  /** Without its folder. */
+  readonly name: string;
+  readonly modifiedMs: number;
 }
 
 /** Objects as files under a folder; put-if-absent by link(2), which fails where the name exists. */
@@ -41,21 +53,26 @@ export class LocalObjectStore implements ObjectStore {
     return readFile(this.location(path)).catch(ifMissing(null));
   }
 
-  async list(folder: string): Promise<string[]> {
+  async list(folder: string): Promise<StoredObject[]> {
     const names = await readdir(this.location(folder)).catch(ifMissing([] as string[]));
-    return names.sort();
+    const found = names.sort().map(async (name): Promise<StoredObject | null> => {
+      const stats = await stat(join(this.location(folder), name)).catch(ifMissing(null));
+      return stats?.isFile() === true ? { name, modifiedMs: stats.mtimeMs } : null;
+    });
+    return (await Promise.all(found)).filter((entry) => entry !== null);
+  }
+
+  async put(path: string, bytes: Uint8Array): Promise<void> {
+    await this.adopt(await this.#write(bytes), path);
+  }
+
+  async remove(path: string): Promise<void> {
+    await rm(this.location(path), { force: true });
   }
 
   async putIfAbsent(path: string, bytes: Uint8Array): Promise<boolean> {
     const target = this.location(path);
-    const scratch = await this.scratchFile();
-    const file = await open(scratch, 'wx');
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    const scratch = await this.#write(bytes);
     try {
       await mkdir(dirname(target), { recursive: true });
       await link(scratch, target);
@@ -78,6 +95,23 @@ export class LocalObjectStore implements ObjectStore {
     await rename(localFile, target);
     await syncFolder(dirname(target));
     return (await stat(target)).size;
+  }
+
+  async discard(localFile: string): Promise<void> {
+    await rm(localFile, { force: true });
+  }
+
+  /** @returns a scratch file with these bytes, durable */
+  async #write(bytes: Uint8Array): Promise<string> {
+    const scratch = await this.scratchFile();
+    const file = await open(scratch, 'wx');
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    return scratch;
   }
 
   async scratchFile(): Promise<string> {

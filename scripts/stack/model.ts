@@ -18,6 +18,9 @@ export const versions = {
   mavenDependencyPlugin: '3.6.1',
   /** Network faults for tests and chaos. */
   toxiproxy: '2.12.0',
+  /** Other readers of the lake, for tests only. */
+  deltalake: '1.6.6',
+  duckdbPython: '1.5.5',
 } as const;
 
 /** What the broker, Redis and Temporal are told, here and in `docker-compose.yml`; a unit test holds them equal. */

@@ -1,6 +1,6 @@
 /**
- * Fetches or builds a server into the per-user cache: Kafka and Redis with Maven, Temporal and Toxiproxy with Go. Guarantee: each
- * pinned version is made once; two processes that provision at the same moment do not disturb each other (one works, the
+ * Fetches or builds a server into the per-user cache: Kafka and Redis with Maven, Temporal and Toxiproxy with Go; and other readers
+ * of the lake with pip. Guarantee: each pinned version is made once; two processes that provision at the same moment do not disturb each other (one works, the
  * other waits and says so); a half-made server is never seen, because a finished one appears by one rename.
  */
 import { existsSync } from 'node:fs';
@@ -17,7 +17,7 @@ import { redisBinaryFor } from './plan.ts';
 const temporalBuild = { modules: 160, packages: 1_300 };
 
 /** What can be provisioned: the servers of the stack, and what only tests and chaos need. */
-export type ProvisionedName = ServerName | 'toxiproxy';
+export type ProvisionedName = ServerName | 'toxiproxy' | 'lake-readers';
 
 /** RECKON_CACHE, else $XDG_CACHE_HOME/reckon, else ~/.cache/reckon. */
 export function cacheDir(env: NodeJS.ProcessEnv): string {
@@ -33,6 +33,7 @@ export function provisionedDir(name: ProvisionedName, cache: string): string {
     redis: `redis-embedded-${versions.embeddedRedis}-${process.platform}-${process.arch}`,
     temporal: `temporal-${versions.temporalCli}-${process.platform}-${process.arch}`,
     toxiproxy: `toxiproxy-${versions.toxiproxy}-${process.platform}-${process.arch}`,
+    'lake-readers': `lake-readers-${versions.deltalake}-${versions.duckdbPython}-${process.platform}-${process.arch}`,
   };
   return join(cache, folders[name]);
 }
@@ -84,6 +85,7 @@ const make: Record<ProvisionedName, Make> = {
   redis: makeRedis,
   temporal: makeTemporal,
   toxiproxy: makeToxiproxy,
+  'lake-readers': makeLakeReaders,
 };
 
 /** All jars of the broker and its tools, as Maven resolves them, in `libs/`. */
@@ -195,6 +197,35 @@ async function makeToxiproxy(dir: string, env: NodeJS.ProcessEnv, progress: Prog
   );
   await requireBuilt('server', 'Toxiproxy', dir, built);
   await rename(join(dir, 'server'), join(dir, 'toxiproxy-server'));
+}
+
+/** delta-rs, and DuckDB with its Delta extension, as Python packages in one folder (`PYTHONPATH`). */
+async function makeLakeReaders(dir: string, env: NodeJS.ProcessEnv, progress: Progress): Promise<void> {
+  progress(
+    'fetching delta-rs and DuckDB with its Delta extension with pip (about 100 MB, half a minute, once)',
+  );
+  const packages = [
+    `deltalake==${versions.deltalake}`,
+    `duckdb==${versions.duckdbPython}`,
+    `duckdb-extension-delta==${versions.duckdbPython}`,
+  ];
+  const args = [
+    '-m',
+    'pip',
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '--target',
+    dir,
+    ...packages,
+  ];
+  const done = await execute('python3', args, { cwd: dir, env, onLine: () => undefined });
+  if (done.code !== 0)
+    throw new ReckonError(
+      'missing-program',
+      `pip could not fetch the other readers of the lake: ${lastLine(done)}`,
+      'They need python3 with pip, and the network.',
+    );
 }
 
 function goInstall(

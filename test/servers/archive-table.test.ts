@@ -61,7 +61,7 @@ describe('the log', () => {
         for (let i = 0; i < each; i++)
           mine.push(
             await table.commit((snapshot) => {
-              const counted = (snapshot.transactions.get('counter') ?? 0) + 1;
+              const counted = (snapshot.transactions.get('counter')?.version ?? 0) + 1;
               return [
                 written,
                 addOf(`${who}-${i}`),
@@ -77,7 +77,7 @@ describe('the log', () => {
     const snapshot = await new DeltaTable(store, 'events').refresh();
     expect(snapshot.files.size).toBe(committers * each);
     // Every commit was built on the one before it: none counted on a stale snapshot.
-    expect(snapshot.transactions.get('counter')).toBe(committers * each);
+    expect(snapshot.transactions.get('counter')?.version).toBe(committers * each);
     expect(readdirSync(store.location('_scratch'))).toEqual([]);
   });
 
