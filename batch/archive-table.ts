@@ -16,6 +16,7 @@ import type { Action, TableSnapshot } from './delta-actions.ts';
 import { DeltaTable } from './delta-log.ts';
 import { eventColumns } from './event-table.ts';
 import type { RowBuffer } from './event-table.ts';
+import { parseStatistics } from './file-statistics.ts';
 
 /** Rows of one partition, to follow offset `expectedOffset − 1`. */
 export interface ArchiveRange {
@@ -38,16 +39,14 @@ export interface PartitionFile {
   readonly newestMs: number;
 }
 
-/** Of Delta's `minValues` and `maxValues`, what is looked at. */
-interface Bounds {
-  readonly _offset?: number;
-  readonly _timestamp?: string;
-}
-
 /** Property of the table that says which rules its rows were decoded by. */
 const rulesProperty = 'reckon.decodingRules';
 /** Property of the table that names the topic that it holds, by Kafka's id; '' where the broker gave none. */
 const topicProperty = 'reckon.topicId';
+
+const versionsPerCheckpoint = 50;
+/** For so long older versions of the table can be read. */
+const tombstonesMs = 7 * 86_400_000;
 
 export class ArchiveTable {
   readonly table: DeltaTable;
@@ -142,7 +141,10 @@ export class ArchiveTable {
       });
       return fits ? actions : null;
     });
-    return version !== null;
+    if (version === null) return false;
+    // 3. Now and then a checkpoint, so that nobody has to read every version.
+    if (version % versionsPerCheckpoint === 0) await this.table.checkpoint(database, nowMs - tombstonesMs);
+    return true;
   }
 
   async #writeFile(database: DuckDb, range: ArchiveRange, rows: RowBuffer, nowMs: number): Promise<Action> {
@@ -157,13 +159,12 @@ export class ArchiveTable {
     return [...snapshot.files.values()]
       .filter(({ path }) => path.startsWith(`p${partition}/`))
       .map(({ path, stats }) => {
-        const { minValues, maxValues } = JSON.parse(stats ?? '{}') as Record<string, Bounds | undefined>;
+        const { minValues, maxValues } = parseStatistics(stats);
         return {
           location: this.#store.location(`${this.table.root}/${path}`),
-          firstOffset: minValues?._offset ?? Number.NaN,
-          lastOffset: maxValues?._offset ?? Number.NaN,
-          newestMs:
-            maxValues?._timestamp === undefined ? Number.NEGATIVE_INFINITY : Date.parse(maxValues._timestamp),
+          firstOffset: minValues._offset ?? Number.NaN,
+          lastOffset: maxValues._offset ?? Number.NaN,
+          newestMs: maxValues._timestamp ? Date.parse(maxValues._timestamp) : Number.NEGATIVE_INFINITY,
         };
       })
       .sort((a, b) => a.firstOffset - b.firstOffset);

@@ -1,0 +1,60 @@
+/**
+ * The statistics of a data file in Delta's log. Guarantee: pure; bounds that bound, or none at all.
+ * Source: the Delta transaction log protocol, section "Per-file Statistics".
+ */
+
+/** Of the columns that have bounds; times are ISO texts in milliseconds. */
+export interface Bounds {
+  readonly _partition?: number;
+  readonly _offset?: number;
+  readonly _timestamp?: string | null;
+  readonly _time?: string | null;
+}
+
+export interface FileStatistics {
+  readonly numRecords: number;
+  readonly minValues: Bounds;
+  readonly maxValues: Bounds;
+  readonly nullCount: Readonly<Record<string, number>>;
+}
+
+/** @param stats JSON text of an `add`; where there is none, nothing is known */
+export function parseStatistics(stats: string | undefined): FileStatistics {
+  const parsed = JSON.parse(stats ?? '{}') as Partial<FileStatistics>;
+  return { numRecords: Number.NaN, minValues: {}, maxValues: {}, nullCount: {}, ...parsed };
+}
+
+/** Those of a file that holds the rows of all of these. */
+export function mergeStatistics(all: readonly FileStatistics[]): FileStatistics {
+  return {
+    numRecords: all.reduce((sum, { numRecords }) => sum + numRecords, 0),
+    minValues: mergeBounds(
+      all.map(({ minValues }) => minValues),
+      (a, b) => (valueOf(a) < valueOf(b) ? a : b),
+    ),
+    maxValues: mergeBounds(
+      all.map(({ maxValues }) => maxValues),
+      (a, b) => (valueOf(a) > valueOf(b) ? a : b),
+    ),
+    nullCount: {},
+  };
+}
+
+/**
+ * A file without a bound of `_time` holds rejected records only, whose `_time` is null: they are outside of every bound. Of the other
+ * columns every file has bounds, or the merged one has none.
+ */
+function mergeBounds(all: readonly Bounds[], pick: <T extends number | string>(a: T, b: T) => T): Bounds {
+  const merged: Record<string, number | string> = {};
+  for (const column of ['_partition', '_offset', '_timestamp', '_time'] as const) {
+    const values = all.flatMap((bounds) => bounds[column] ?? []) as (number | string)[];
+    if (values.length === 0 || (column !== '_time' && values.length < all.length)) continue;
+    merged[column] = values.reduce((a, b) => pick(a, b));
+  }
+  return merged;
+}
+
+/** Times as epoch milliseconds: as texts, years beyond 9999 would not be in order. */
+function valueOf(bound: number | string): number {
+  return typeof bound === 'number' ? bound : Date.parse(bound);
+}

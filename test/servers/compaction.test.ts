@@ -1,0 +1,179 @@
+/**
+ * Compaction: the rows are the same before and after, for us, for delta-rs and for DuckDB's extension; beside appenders and a second
+ * compactor nothing is lost; what is large is left alone.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ArchiveTable } from '../../batch/archive-table.ts';
+import { compact, planRuns } from '../../batch/compaction.ts';
+import type { AddFile } from '../../batch/delta-actions.ts';
+import { eventColumns, RowBuffer } from '../../batch/event-table.ts';
+import { parseStatistics } from '../../batch/file-statistics.ts';
+import { DuckDb, quotePath } from '../../clients/duckdb.ts';
+import { readUtf8 } from '../../clients/kafka.ts';
+import { LocalObjectStore } from '../../clients/object-store.ts';
+import { createDecoder } from '../../domain/decode.ts';
+import { click, clicks } from '../support/commit-writer.ts';
+import { readByOthers } from '../support/lake-readers.ts';
+
+const decode = createDecoder(clicks, readUtf8);
+const nowMs = 1_795_385_025_894;
+let folder: string;
+const databases: DuckDb[] = [];
+const openDatabase = async () => {
+  const database = await DuckDb.open({
+    memoryLimit: '256MB',
+    threads: 1,
+    tempDirectory: join(folder, 'spill'),
+  });
+  databases.push(database);
+  return database;
+};
+let database: DuckDb;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'reckon-compaction-'));
+  database = await openDatabase();
+});
+afterAll(() => {
+  for (const one of databases) one.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+let lakes = 0;
+async function newArchive() {
+  const store = new LocalObjectStore(join(folder, `lake-${++lakes}`));
+  const archive = new ArchiveTable(store, clicks);
+  await archive.create(null, nowMs);
+  return { store, archive };
+}
+
+async function append(archive: ArchiveTable, using: DuckDb, partition: number, from: number, count: number) {
+  const rows = new RowBuffer(eventColumns(clicks));
+  for (let offset = from; offset < from + count; offset++) {
+    // Every seventh is broken, and event times run backwards.
+    const { value, ...record } = click(partition, offset);
+    const broken =
+      offset % 7 === 0
+        ? Buffer.from('{')
+        : Buffer.from(JSON.stringify({ id: `e${offset}`, at: 5_000_000 - offset }));
+    const made = { ...record, value: value.length > 0 ? broken : value };
+    rows.add(made, decode(made));
+  }
+  const range = { partition, expectedOffset: from, nextOffset: from + count, rows };
+  expect(await archive.append(using, [range], nowMs)).toBe(true);
+}
+
+/** Everything that the live files hold, by partition and offset. */
+async function rowsOf(archive: ArchiveTable) {
+  const files = await archive.files();
+  if (files.length === 0) return [];
+  return database.query(
+    `SELECT _partition, _offset, _timestamp::VARCHAR AS stamped, _id, _time::VARCHAR AS at, _rejected, _raw::VARCHAR AS raw, id
+     FROM read_parquet([${files.map(({ location }) => quotePath(location)).join(', ')}]) ORDER BY ALL`,
+  );
+}
+
+it('rows are the same, for others too; files are fewer, sorted by event time, with bounds that bound', async () => {
+  const { store, archive } = await newArchive();
+  for (let i = 0; i < 9; i++) await append(archive, database, i % 2, 10 * Math.floor(i / 2), 10);
+  const before = await rowsOf(archive);
+  expect(before).toHaveLength(90);
+  const done = await compact(archive.table, store, database, nowMs);
+  expect(done).toEqual({ removed: 9, added: 2, rows: 90 });
+  expect(await rowsOf(archive)).toEqual(before);
+  for (const { location } of await archive.files()) {
+    const times = await database.query(
+      `SELECT epoch_ms(_time)::DOUBLE AS t FROM read_parquet(${quotePath(location)})`,
+    );
+    const known = times.flatMap(({ t }) => (typeof t === 'number' ? [t] : []));
+    expect(known).toEqual([...known].sort((a, b) => a - b));
+    expect(known.length).toBeGreaterThan(30);
+  }
+  for (const { stats } of (await archive.table.refresh()).files.values()) {
+    const { minValues, maxValues, numRecords } = parseStatistics(stats);
+    const inFile = before.filter(({ _partition }) => _partition === minValues._partition);
+    expect(numRecords).toBe(inFile.length);
+    expect([minValues._offset, maxValues._offset]).toEqual([0, inFile.length - 1]);
+    const times = inFile.flatMap(({ at }) =>
+      at === null ? [] : [Date.parse(`${String(at).replace(' ', 'T')}:00`)],
+    );
+    expect(Date.parse(minValues._time ?? '')).toBe(Math.min(...times));
+    expect(Date.parse(maxValues._time ?? '')).toBe(Math.max(...times));
+  }
+  const sums = {
+    rows: 90,
+    sums: { _offset: String(before.reduce((sum, row) => sum + Number(row['_offset']), 0)) },
+  };
+  const others = await readByOthers(store.location(`${clicks.name}/events`), ['_offset']);
+  expect(others).toMatchObject({ deltaRs: sums, duckDb: sums });
+  // Nothing is left to do.
+  expect(await compact(archive.table, store, database, nowMs)).toEqual({ removed: 0, added: 0, rows: 0 });
+  // The archive goes on where it was.
+  await append(archive, database, 0, 50, 10);
+  expect(await rowsOf(archive)).toHaveLength(100);
+}, 120_000);
+
+it('8 appenders and 2 compactors at once: no row is lost, none is there twice', async () => {
+  const { store, archive } = await newArchive();
+  const each = 12;
+  let appending = 8;
+  const appenders = Array.from({ length: 8 }, async (_, partition) => {
+    const own = new ArchiveTable(store, clicks);
+    const using = await openDatabase();
+    for (let i = 0; i < each; i++) await append(own, using, partition, 5 * i, 5);
+    appending--;
+  });
+  let removed = 0;
+  const compactors = Array.from({ length: 2 }, async () => {
+    const own = new ArchiveTable(store, clicks);
+    const using = await openDatabase();
+    while (appending > 0) removed += (await compact(own.table, store, using, nowMs)).removed;
+  });
+  await Promise.all([...appenders, ...compactors]);
+  await compact(archive.table, store, database, nowMs);
+  expect(removed).toBeGreaterThan(8);
+  const rows = (await rowsOf(archive)).map(({ _partition, _offset }) => `${_partition}:${_offset}`);
+  const all = Array.from({ length: 8 }, (_, p) => Array.from({ length: 5 * each }, (__, o) => `${p}:${o}`));
+  expect(rows).toEqual(all.flat());
+}, 120_000);
+
+describe('what is rewritten', () => {
+  const file = (first: number, size: number): AddFile => ({
+    path: `p0/${first}`,
+    partitionValues: {},
+    size,
+    modificationTime: 1,
+    dataChange: true,
+    stats: JSON.stringify({ numRecords: 1, minValues: { _offset: first } }),
+  });
+  const planned = (sizes: readonly number[]) =>
+    planRuns(
+      sizes.map((size, i) => file(i, size)),
+      1_000,
+    ).map((run) => run.map(({ path }) => path));
+
+  it('runs of at least four neighbours of about the same size', () => {
+    expect(planned([20, 20, 20])).toEqual([]);
+    expect(planned([20, 20, 20, 20])).toEqual([['p0/0', 'p0/1', 'p0/2', 'p0/3']]);
+    expect(planned([20, 20, 300, 20, 20])).toEqual([]);
+    expect(planned([1_000, 5_000, 1_000, 1_000])).toEqual([]);
+  });
+
+  it('a history that grows costs each row a few rewrites, not one for each compaction', () => {
+    let files: AddFile[] = [];
+    let [rewritten, next] = [0, 0];
+    for (let i = 0; i < 2_000; i++) {
+      files.push(file(next++, 10));
+      for (const run of planRuns(files, 1_000)) {
+        const size = run.reduce((sum, one) => sum + one.size, 0);
+        rewritten += size;
+        const merged = file(Number(run[0]?.path.slice(3)), size);
+        files = [...files.filter((one) => !run.includes(one)), merged];
+      }
+    }
+    expect(files.length).toBeLessThan(60);
+    // Four tiers between 10 and 1,000 bytes.
+    expect(rewritten / (2_000 * 10)).toBeLessThanOrEqual(4);
+  });
+});
