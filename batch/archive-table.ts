@@ -81,7 +81,7 @@ export class ArchiveTable {
 
   /** Kafka's id of the topic that the archive holds; null where that is not known, or there is no archive yet. */
   async topicId(): Promise<string | null> {
-    return (await this.table.refresh()).configuration[topicProperty] || null;
+    return (await this.table.refresh()).metaData?.configuration[topicProperty] || null;
   }
 
   /** How far the archive reaches in every partition that it has begun. */

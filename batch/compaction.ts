@@ -118,7 +118,7 @@ async function rewrite(
   if (!holds.every((value, i) => value === wanted[i])) {
     await store.discard(scratch);
     throw corrupt(
-      `${folder} of the lake holds ${rows} rows in ${run.length} files whose log says ${numRecords}.`,
+      `${folder} of the lake holds ${holds[0]} rows in ${run.length} files whose log says ${numRecords}.`,
     );
   }
   const path = `${folder}/${minValues._offset}-${maxValues._offset}-${randomUUID()}.parquet`;

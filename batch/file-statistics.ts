@@ -47,7 +47,10 @@ export function mergeStatistics(all: readonly FileStatistics[]): FileStatistics 
 function mergeBounds(all: readonly Bounds[], pick: <T extends number | string>(a: T, b: T) => T): Bounds {
   const merged: Record<string, number | string> = {};
   for (const column of ['_partition', '_offset', '_timestamp', '_time'] as const) {
-    const values = all.flatMap((bounds) => bounds[column] ?? []) as (number | string)[];
+    const values = all.flatMap((bounds): (number | string)[] => {
+      const bound = bounds[column];
+      return bound === undefined || bound === null ? [] : [bound];
+    });
     if (values.length === 0 || (column !== '_time' && values.length < all.length)) continue;
     merged[column] = values.reduce((a, b) => pick(a, b));
   }
