@@ -6,7 +6,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { DuckDb } from '../clients/duckdb.ts';
 import type { ReadPosition } from '../clients/kafka.ts';
-import type { ObjectStore } from '../clients/object-store.ts';
+import type { LocalCopies, ObjectStore } from '../clients/object-store.ts';
 import { ReckonError } from '../domain/errors.ts';
 import { decodingRules } from '../domain/pipeline.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
@@ -16,7 +16,8 @@ import type { Action, TableSnapshot } from './delta-actions.ts';
 import { DeltaTable } from './delta-log.ts';
 import { eventColumns } from './event-table.ts';
 import type { RowBuffer } from './event-table.ts';
-import { parseStatistics } from './file-statistics.ts';
+import { dataFileOf } from './file-statistics.ts';
+import type { DataFile } from './file-statistics.ts';
 
 /** Rows of one partition, to follow offset `expectedOffset − 1`. */
 export interface ArchiveRange {
@@ -27,16 +28,6 @@ export interface ArchiveRange {
   readonly nextOffset: number;
   /** Null where the range holds no record (it only moves the `txn` past deleted offsets). */
   readonly rows: RowBuffer | null;
-}
-
-/** A data file by its statistics, which every file of Reckon has. */
-export interface PartitionFile {
-  /** What DuckDB opens. */
-  readonly location: string;
-  readonly firstOffset: number;
-  readonly lastOffset: number;
-  /** Upper bound of the broker's timestamps; −Infinity where there is none. */
-  readonly newestMs: number;
 }
 
 /** Property of the table that says which rules its rows were decoded by. */
@@ -100,21 +91,28 @@ export class ArchiveTable {
     const nextOffset = this.#nextOffset(snapshot, partition);
     if (nextOffset === null) return null;
     let logTimeMs = Number.NEGATIVE_INFINITY;
-    for (const { newestMs } of this.#filesOf(snapshot, partition)) logTimeMs = Math.max(logTimeMs, newestMs);
+    for (const { newestMs } of filesOf(snapshot, partition)) logTimeMs = Math.max(logTimeMs, newestMs);
     return { nextOffset, logTimeMs };
   }
 
-  /** The data files as of now, as what DuckDB opens. */
-  async files(): Promise<{ path: string; location: string }[]> {
-    const snapshot = await this.table.refresh();
-    return [...snapshot.files.keys()]
-      .sort()
-      .map((path) => ({ path, location: this.#store.location(`${this.table.root}/${path}`) }));
+  /** The data files as of now, by partition and first offset. */
+  async files(): Promise<DataFile[]> {
+    return filesOf(await this.table.refresh());
   }
 
-  /** The data files of one partition with what they hold, by first offset. */
-  async filesOf(partition: number): Promise<PartitionFile[]> {
-    return this.#filesOf(await this.table.refresh(), partition);
+  /** The data files of one partition, by first offset. */
+  async filesOf(partition: number): Promise<DataFile[]> {
+    return filesOf(await this.table.refresh(), partition);
+  }
+
+  /** Where other programs find a data file. */
+  locationOf({ path }: DataFile): string {
+    return this.#store.location(`${this.table.root}/${path}`);
+  }
+
+  /** Data files as what DuckDB opens, until they are released. */
+  localCopies(files: readonly DataFile[]): Promise<LocalCopies> {
+    return this.#store.localCopies(files.map(({ path }) => `${this.table.root}/${path}`));
   }
 
   /**
@@ -155,21 +153,6 @@ export class ArchiveTable {
     return { add: { path, partitionValues: {}, size, modificationTime: nowMs, dataChange: true, stats } };
   }
 
-  #filesOf(snapshot: TableSnapshot, partition: number): PartitionFile[] {
-    return [...snapshot.files.values()]
-      .filter(({ path }) => path.startsWith(`p${partition}/`))
-      .map(({ path, stats }) => {
-        const { minValues, maxValues } = parseStatistics(stats);
-        return {
-          location: this.#store.location(`${this.table.root}/${path}`),
-          firstOffset: minValues._offset ?? Number.NaN,
-          lastOffset: maxValues._offset ?? Number.NaN,
-          newestMs: maxValues._timestamp ? Date.parse(maxValues._timestamp) : Number.NEGATIVE_INFINITY,
-        };
-      })
-      .sort((a, b) => a.firstOffset - b.firstOffset);
-  }
-
   #nextOffset(snapshot: TableSnapshot, partition: number): number | null {
     const last = snapshot.transactions.get(this.#appId(partition));
     return last === undefined ? null : last.version + 1;
@@ -185,4 +168,11 @@ export class ArchiveTable {
       ? Number(appId.slice(prefix.length))
       : null;
   }
+}
+
+function filesOf(snapshot: TableSnapshot, partition: number | null = null): DataFile[] {
+  return [...snapshot.files.values()]
+    .map(dataFileOf)
+    .filter((file) => partition === null || file.partition === partition)
+    .sort((a, b) => a.partition - b.partition || a.firstOffset - b.firstOffset);
 }

@@ -103,11 +103,13 @@ async function rewrite(
   const { numRecords, minValues, maxValues } = statistics;
   // 1. The new file, under a name that no other writer can have; invisible until step 3.
   const scratch = await store.scratchFile();
-  const sources = run.map(({ path }) => quotePath(store.location(`${table.root}/${path}`)));
-  await database.run(
-    `COPY (SELECT * FROM read_parquet([${sources.join(', ')}]) ORDER BY _time, _offset)
-     TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${rowGroupRows})`,
-  );
+  const sources = await store.localCopies(run.map(({ path }) => `${table.root}/${path}`));
+  await database
+    .run(
+      `COPY (SELECT * FROM read_parquet([${sources.files.map(quotePath).join(', ')}], union_by_name = true) ORDER BY _time, _offset)
+       TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${rowGroupRows})`,
+    )
+    .finally(() => sources.release());
   // 2. It holds as many rows as the log says, and the same offsets.
   const [found] = await database.query(
     `SELECT count(*) AS rows, count(DISTINCT _offset) AS offsets, min(_offset) AS low, max(_offset) AS high FROM read_parquet(${quotePath(scratch)})`,

@@ -3,7 +3,7 @@
  * event's values exactly; rejected records keep their raw bytes, reason and detail.
  */
 import type { DeltaColumn } from './delta-actions.ts';
-import { quoteIdentifier, quoteLiteral, toBlob } from '../clients/duckdb.ts';
+import { quoteIdentifier, quoteLiteral, quotePath, toBlob } from '../clients/duckdb.ts';
 import type { DuckDb, DuckDBValue } from '../clients/duckdb.ts';
 import type { Decoded, LogRecord } from '../domain/event.ts';
 import type { Field, FieldType } from '../domain/field.ts';
@@ -49,6 +49,31 @@ const ownColumns: readonly EventColumn[] = [
 /** The columns of a pipeline's `events` table: Reckon's own, then one for each field. */
 export function eventColumns(pipeline: Pipeline): readonly EventColumn[] {
   return [...ownColumns, ...pipeline.fields.map(fieldColumn)];
+}
+
+/** DuckDB's types by Delta's names; decimals have the same name in both. */
+const duckDbTypes: Readonly<Record<string, string>> = {
+  integer: 'INTEGER',
+  long: 'BIGINT',
+  double: 'DOUBLE',
+  boolean: 'BOOLEAN',
+  string: 'VARCHAR',
+  binary: 'BLOB',
+  timestamp: 'TIMESTAMPTZ',
+};
+
+/**
+ * The rows of data files as a relation with all columns of the table: files that were written before a column was added have
+ * null there.
+ * @param files what DuckDB opens; read as an explicit list, never a glob
+ */
+export function eventsSql(pipeline: Pipeline, files: readonly string[]): string {
+  const columns = eventColumns(pipeline).map(
+    ({ name, type }) => `NULL::${duckDbTypes[type] ?? type} AS ${quoteIdentifier(name)}`,
+  );
+  const none = `SELECT ${columns.join(', ')} WHERE false`;
+  if (files.length === 0) return none;
+  return `${none} UNION ALL BY NAME FROM read_parquet([${files.map(quotePath).join(', ')}], union_by_name = true)`;
 }
 
 function fieldColumn(field: Field): EventColumn {

@@ -3,6 +3,9 @@
  * Source: the Delta transaction log protocol, section "Per-file Statistics".
  */
 
+import { corrupt } from './delta-actions.ts';
+import type { AddFile } from './delta-actions.ts';
+
 /** Of the columns that have bounds; times are ISO texts in milliseconds. */
 export interface Bounds {
   readonly _partition?: number;
@@ -60,4 +63,43 @@ function mergeBounds(all: readonly Bounds[], pick: <T extends number | string>(a
 /** Times as epoch milliseconds: as texts, years beyond 9999 would not be in order. */
 function valueOf(bound: number | string): number {
   return typeof bound === 'number' ? bound : Date.parse(bound);
+}
+
+/** A data file of the `events` table by its statistics, which every file that Reckon writes has. */
+export interface DataFile {
+  /** In the table's folder. */
+  readonly path: string;
+  readonly partition: number;
+  readonly firstOffset: number;
+  readonly lastOffset: number;
+  readonly rows: number;
+  /** Bounds of the event times; Infinity and −Infinity where no record could be decoded. */
+  readonly minTimeMs: number;
+  readonly maxTimeMs: number;
+  /** Bounds of the broker's timestamps. */
+  readonly oldestMs: number;
+  readonly newestMs: number;
+  readonly bytes: number;
+}
+
+/** @throws ReckonError `corrupt-lake` where a file lacks the bounds that everything here rests on */
+export function dataFileOf({ path, stats, size }: AddFile): DataFile {
+  const { numRecords, minValues, maxValues } = parseStatistics(stats);
+  const time = (bound: string | null | undefined, none: number) => (bound ? Date.parse(bound) : none);
+  const file = {
+    path,
+    partition: minValues._partition ?? Number.NaN,
+    firstOffset: minValues._offset ?? Number.NaN,
+    lastOffset: maxValues._offset ?? Number.NaN,
+    rows: numRecords,
+    minTimeMs: time(minValues._time, Number.POSITIVE_INFINITY),
+    maxTimeMs: time(maxValues._time, Number.NEGATIVE_INFINITY),
+    oldestMs: time(minValues._timestamp, Number.NaN),
+    newestMs: time(maxValues._timestamp, Number.NaN),
+    bytes: size,
+  };
+  const known = [file.partition, file.firstOffset, file.lastOffset, file.rows, file.oldestMs, file.newestMs];
+  if (known.some((value) => !Number.isFinite(value)) || minValues._partition !== maxValues._partition)
+    throw corrupt(`${path} of the lake has no statistics of Reckon's: another program has rewritten it.`);
+  return file;
 }

@@ -9,6 +9,7 @@ import type { Field, Value } from '../domain/field.ts';
 import type { ArchivedRecord, History } from '../domain/history.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { ArchiveTable } from './archive-table.ts';
+import { eventsSql } from './event-table.ts';
 
 /** Offsets of one query: its sort stays small, and the partition is committed in between. */
 const offsetsPerQuery = 500_000;
@@ -41,11 +42,16 @@ export class LakeHistory implements History {
     const files = await this.#archive.filesOf(partition);
     if (files.length === 0) return null;
     if (!Number.isFinite(timestampMs)) return files[0]?.firstOffset ?? null;
+    // Only a file whose timestamps reach the asked one can hold the first record at or after it.
+    const candidates = files.filter(({ newestMs }) => newestMs >= timestampMs);
+    if (candidates.length === 0) return null;
     const database = await this.#open();
-    const [row] = await database.query(
-      `SELECT min(_offset) AS first FROM read_parquet([${files.map(({ location }) => quotePath(location)).join(', ')}])
-       WHERE _partition = ${partition} AND epoch_ms(_timestamp) >= ${timestampMs}`,
-    );
+    const copies = await this.#archive.localCopies(candidates.slice(0, 1));
+    const [row] = await database
+      .query(
+        `SELECT min(_offset) AS first FROM read_parquet([${copies.files.map(quotePath).join(', ')}]) WHERE epoch_ms(_timestamp) >= ${timestampMs}`,
+      )
+      .finally(() => copies.release());
     const first = row?.['first'] ?? null;
     return first === null ? null : Number(first);
   }
@@ -56,17 +62,20 @@ export class LakeHistory implements History {
     const columns = this.#pipeline.fields.map((field) => `, ${valueSql(field)}`).join('');
     for (let low = from; low < to; low += offsetsPerQuery) {
       const high = Math.min(to, low + offsetsPerQuery);
-      const paths = files
-        .filter(({ firstOffset, lastOffset }) => firstOffset < high && lastOffset >= low)
-        .map(({ location }) => quotePath(location));
-      if (paths.length === 0) continue;
+      const wanted = files.filter(({ firstOffset, lastOffset }) => firstOffset < high && lastOffset >= low);
+      if (wanted.length === 0) continue;
+      const copies = await this.#archive.localCopies(wanted);
       const rows = database.stream(
         `SELECT _offset::DOUBLE, epoch_ms(_timestamp)::DOUBLE, _id, epoch_ms(_time)::DOUBLE, _rejected, _detail${columns}
-         FROM read_parquet([${paths.join(', ')}])
+         FROM (${eventsSql(this.#pipeline, copies.files)})
          WHERE _partition = ${partition} AND _offset >= ${low} AND _offset < ${high}
          ORDER BY _offset`,
       );
-      for await (const chunk of rows) yield toRecords(partition, chunk);
+      try {
+        for await (const chunk of rows) yield toRecords(partition, chunk);
+      } finally {
+        await copies.release();
+      }
     }
   }
 

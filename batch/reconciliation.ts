@@ -41,7 +41,7 @@ export async function compareLayers(
       ? null
       : classifiedSql(
           pipeline,
-          files.map(({ location }) => location),
+          files.map((file) => archive.locationOf(file)),
           ranges,
         );
   await database.run(

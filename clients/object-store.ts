@@ -1,17 +1,18 @@
 /**
- * Where the lake's files live: one narrow interface, today on local disk. Guarantee: `putIfAbsent` is atomic (of several
- * callers exactly one gets true) and durable; a file appears whole or not at all.
+ * Where the lake's files live: one narrow interface, and the local disk as such a store (S3: `s3-store.ts`). Guarantee:
+ * `putIfAbsent` is atomic (of several callers exactly one gets true) and durable; a file appears whole or not at all.
  */
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { ReckonError } from '../domain/errors.ts';
 
 export interface ObjectStore {
   /** Names the store in messages. */
   readonly url: string;
   /** @returns the bytes, or null when there is no such object */
   get(path: string): Promise<Uint8Array | null>;
-  /** The objects directly under a folder, by name; empty when there is no such folder. */
+  /** All objects under a folder, at any depth, by name; empty when there is no such folder. */
   list(folder: string): Promise<StoredObject[]>;
   /** @returns whether this call created the object; false when it was there before */
   putIfAbsent(path: string, bytes: Uint8Array): Promise<boolean>;
@@ -21,8 +22,10 @@ export interface ObjectStore {
   remove(path: string): Promise<void>;
   /** Takes a finished local file over under a new name. @returns its size in bytes */
   adopt(localFile: string, path: string): Promise<number>;
-  /** What DuckDB opens to read the object. */
+  /** Where other programs find the object. */
   location(path: string): string;
+  /** Objects as local files, for DuckDB. @throws ReckonError `corrupt-lake` when one of them is not there */
+  localCopies(paths: readonly string[]): Promise<LocalCopies>;
   /** A local file name to write to before `adopt`. */
   scratchFile(): Promise<string>;
   /** Removes a scratch file that was not adopted. */
@@ -30,9 +33,16 @@ export interface ObjectStore {
 }
 
 export interface StoredObject {
-  /** Without its folder. */
+  /** Relative to the folder that was asked for. */
   readonly name: string;
   readonly modifiedMs: number;
+}
+
+/** Objects never change, so a copy is as good as the object; it stays until it is released. */
+export interface LocalCopies {
+  /** In the order in which they were asked for. */
+  readonly files: readonly string[];
+  release(): Promise<void>;
 }
 
 /** Objects as files under a folder; put-if-absent by link(2), which fails where the name exists. */
@@ -55,11 +65,23 @@ export class LocalObjectStore implements ObjectStore {
 
   async list(folder: string): Promise<StoredObject[]> {
     const names = await readdir(this.location(folder)).catch(ifMissing([] as string[]));
-    const found = names.sort().map(async (name): Promise<StoredObject | null> => {
+    const found = names.sort().map(async (name): Promise<StoredObject[]> => {
+      // A link to another disk is followed.
       const stats = await stat(join(this.location(folder), name)).catch(ifMissing(null));
-      return stats?.isFile() === true ? { name, modifiedMs: stats.mtimeMs } : null;
+      if (stats?.isFile() === true) return [{ name, modifiedMs: stats.mtimeMs }];
+      if (stats?.isDirectory() !== true) return [];
+      const inside = await this.list(`${folder}/${name}`);
+      return inside.map((object) => ({ ...object, name: `${name}/${object.name}` }));
     });
-    return (await Promise.all(found)).filter((entry) => entry !== null);
+    return (await Promise.all(found)).flat();
+  }
+
+  async localCopies(paths: readonly string[]): Promise<LocalCopies> {
+    const files = paths.map((path) => this.location(path));
+    for (const [i, file] of files.entries())
+      if ((await stat(file).catch(ifMissing(null))) === null)
+        throw missingObject(this.url, paths[i] as string);
+    return { files, release: () => Promise.resolve() };
   }
 
   async put(path: string, bytes: Uint8Array): Promise<void> {
@@ -119,6 +141,15 @@ export class LocalObjectStore implements ObjectStore {
     await mkdir(folder, { recursive: true });
     return join(folder, randomUUID());
   }
+}
+
+/** For objects that the lake's log names. */
+export function missingObject(url: string, path: string): ReckonError {
+  return new ReckonError(
+    'corrupt-lake',
+    `${path} of the lake (${url}) is missing.`,
+    'Restore it from a copy of the lake.',
+  );
 }
 
 /** A name is durable once its folder is. */

@@ -70,7 +70,7 @@ async function rowsOf(archive: ArchiveTable) {
   if (files.length === 0) return [];
   return database.query(
     `SELECT _partition, _offset, _timestamp::VARCHAR AS stamped, _id, _time::VARCHAR AS at, _rejected, _raw::VARCHAR AS raw, id
-     FROM read_parquet([${files.map(({ location }) => quotePath(location)).join(', ')}]) ORDER BY ALL`,
+     FROM read_parquet([${files.map((file) => quotePath(archive.locationOf(file))).join(', ')}]) ORDER BY ALL`,
   );
 }
 
@@ -82,7 +82,8 @@ it('rows are the same, for others too; files are fewer, sorted by event time, wi
   const done = await compact(archive.table, store, database, nowMs);
   expect(done).toEqual({ removed: 9, added: 2, rows: 90 });
   expect(await rowsOf(archive)).toEqual(before);
-  for (const { location } of await archive.files()) {
+  for (const file of await archive.files()) {
+    const location = archive.locationOf(file);
     const times = await database.query(
       `SELECT epoch_ms(_time)::DOUBLE AS t FROM read_parquet(${quotePath(location)})`,
     );
