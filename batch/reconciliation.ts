@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { quoteIdentifier as identifier, quoteLiteral as literal, quotePath } from '../clients/duckdb.ts';
+import { quoteLiteral as literal, quotePath } from '../clients/duckdb.ts';
 import type { DuckDb, Row } from '../clients/duckdb.ts';
 import { accountOf } from '../domain/accounting.ts';
 import type { Aggregate } from '../domain/aggregate.ts';
@@ -16,14 +16,20 @@ import type { Accounting, AccountingRow, AggregateComparison, Difference, Report
 import { countersFileOf } from '../domain/speed-snapshot.ts';
 import type { SnapshotPartition } from '../domain/speed-snapshot.ts';
 import type { ArchiveTable } from './archive-table.ts';
-import { accountingSql, cellsSql, classifiedSql, deadByReasonSql, maxEventTimeSql } from './recompute.ts';
+import { cellsSql } from './recompute-sql.ts';
+import { describeRecomputation, recompute, recomputed, relationsOf } from './recompute.ts';
+import { planSlices, sliceRows } from './slice.ts';
 
-/** @param database used by this comparison alone: it holds the tables `classified`, `frontier` and `speed` meanwhile */
+/**
+ * @param database used by this comparison alone: it holds the tables of the recomputation and of the snapshot meanwhile
+ * @param rowsMax records of one slice
+ */
 export async function compareLayers(
   database: DuckDb,
   archive: ArchiveTable,
   pipeline: Pipeline,
   snapshot: SpeedSnapshot,
+  rowsMax = sliceRows,
 ): Promise<Report> {
   const { partitions } = JSON.parse(await readFile(countersFileOf(snapshot.path), 'utf8')) as {
     partitions: SnapshotPartition[];
@@ -32,22 +38,15 @@ export async function compareLayers(
   const reached = fromOffsetVector(await archive.reached());
   // Everything that the lake holds up to the vector, also below the state's first offset: what the speed layer never counted
   // is a difference. A partition of which the speed layer has no state at all is compared with all that is archived.
-  const ranges = partitions.map(({ partition, nextOffset, begun }) => ({
-    partition,
-    nextOffset: begun ? nextOffset : Math.max(nextOffset, reached.get(partition) ?? 0),
-  }));
-  const classified =
-    files.length === 0
-      ? null
-      : classifiedSql(
-          pipeline,
-          files.map((file) => archive.locationOf(file)),
-          ranges,
-        );
-  await database.run(
-    `CREATE OR REPLACE TEMP TABLE classified AS ${classified ?? emptyClassifiedSql(pipeline)}`,
+  const vector = toOffsetVector(
+    partitions.map(({ partition, nextOffset, begun }) => [
+      partition,
+      begun ? nextOffset : Math.max(nextOffset, reached.get(partition) ?? 0),
+    ]),
   );
-  await database.run(`CREATE OR REPLACE TEMP TABLE frontier AS ${maxEventTimeSql}`);
+  const sliceOptions = { vector, dedupHorizonMs: pipeline.dedupHorizonMs };
+  const slices = planSlices(files, sliceOptions, rowsMax);
+  await recompute(database, archive, pipeline, slices, { flavours: ['strict'], range: null });
   await database.run(
     `CREATE OR REPLACE TEMP TABLE speed AS SELECT aggregate, "partition" AS _partition, start_ms, end_ms,
        from_json(grp, '["VARCHAR"]') AS grp, slot, "value"::HUGEINT AS "value"
@@ -61,9 +60,9 @@ export async function compareLayers(
     await joinLayers(database, pipeline, aggregate, snapshot.scope === 'closed');
     comparisons.push(await summarize(database, aggregate));
     differences.push(...(await listDifferences(database, aggregate)));
-    accounting.push(...(await account(database, pipeline, aggregate, partitions)));
+    accounting.push(...(await account(database, aggregate, partitions)));
   }
-  const dead = await database.query(deadByReasonSql);
+  const dead = await database.query(`SELECT reason, records FROM ${recomputed.dead} ORDER BY reason`);
   const deadByReason = Object.fromEntries(
     dead.map(({ reason, records }) => [reason as string, String(records)]),
   );
@@ -74,7 +73,7 @@ export async function compareLayers(
     pipeline: pipeline.name,
     scope: snapshot.scope,
     verdict: unexplained === 0 ? ('exact' as const) : ('unexplained' as const),
-    vector: toOffsetVector(ranges.map(({ partition, nextOffset }) => [partition, nextOffset])),
+    vector,
     records: records.toString(),
     windowsCompared: comparisons.reduce((sum, { windowsCompared }) => sum + windowsCompared, 0),
     groupsCompared: comparisons.reduce((sum, { groupsCompared }) => sum + groupsCompared, 0),
@@ -84,16 +83,8 @@ export async function compareLayers(
     deadByReason,
     differences: differences.slice(0, differencesMax),
     differencesTotal,
-    sql: [
-      {
-        aggregate: '(every record)',
-        sql: `CREATE TABLE classified AS\n${classified ?? '-- the lake is empty'}`,
-      },
-      ...pipeline.aggregates.map((aggregate) => ({
-        aggregate: aggregate.name,
-        sql: cellsSql(pipeline, aggregate),
-      })),
-    ],
+    // In one piece, as people read it: how it was sliced makes no difference.
+    sql: describeRecomputation(pipeline, archive, planSlices(files, sliceOptions, Infinity)[0] ?? null),
     files: files.map(({ path }) => path),
   };
   const id = createHash('sha256').update(JSON.stringify(body)).digest('hex').slice(0, 16);
@@ -109,10 +100,10 @@ async function joinLayers(
 ): Promise<void> {
   // The panes that no record can change any more, by the same rule as on the speed side.
   const closed = closedOnly
-    ? `WHERE end_ms + ${aggregate.allowedLatenessMs} <= (SELECT max_ms FROM frontier f WHERE f._partition = recomputed._partition) - ${pipeline.outOfOrderMs}`
+    ? `WHERE end_ms + ${aggregate.allowedLatenessMs} <= (SELECT max_ms FROM ${recomputed.frontier} f WHERE f._partition = recomputed._partition) - ${pipeline.outOfOrderMs}`
     : '';
   await database.run(`CREATE OR REPLACE TEMP TABLE joined AS
-    WITH recomputed AS (${cellsSql(pipeline, aggregate)}),
+    WITH recomputed AS (${cellsSql(aggregate, relationsOf(aggregate, 'strict'))}),
     batch AS (SELECT *, true AS in_batch FROM recomputed ${closed}),
     speed_cells AS (SELECT _partition, start_ms, end_ms, grp, slot, "value", true AS in_speed FROM speed WHERE aggregate = ${literal(aggregate.name)})
     SELECT _partition, start_ms, end_ms, grp, slot, speed_cells."value" AS speed, batch."value" AS batch,
@@ -160,11 +151,12 @@ function classOf(row: Row): Difference['class'] {
 
 async function account(
   database: DuckDb,
-  pipeline: Pipeline,
   aggregate: Aggregate,
   partitions: readonly SnapshotPartition[],
 ): Promise<AccountingRow[]> {
-  const rows = await database.query(accountingSql(pipeline, aggregate));
+  const rows = await database.query(
+    `SELECT * FROM ${recomputed.accounting} WHERE aggregate = ${literal(aggregate.name)}`,
+  );
   return partitions.map((counted) => {
     const { partition, baseOffset, nextOffset } = counted;
     const row = rows.find((candidate) => Number(candidate['_partition']) === partition) ?? {};
@@ -191,22 +183,6 @@ async function account(
       holds: account.holds && agree,
     };
   });
-}
-
-/** A lake without files still has the relation's shape. */
-function emptyClassifiedSql(pipeline: Pipeline): string {
-  const types = {
-    string: 'VARCHAR',
-    json: 'VARCHAR',
-    boolean: 'BOOLEAN',
-    number: 'DOUBLE',
-    integer: 'BIGINT',
-    decimal: 'DECIMAL(18,0)',
-  };
-  const fields = pipeline.fields
-    .map(({ column, type }) => `, NULL::${types[type]} AS ${identifier(column)}`)
-    .join('');
-  return `SELECT 0 AS _partition, 0::BIGINT AS _offset, NULL::VARCHAR AS _rejected, 0::BIGINT AS _time_ms, 0::BIGINT AS _watermark_ms${fields}, false AS _duplicate WHERE false`;
 }
 
 function textOf(value: unknown): string | null {
