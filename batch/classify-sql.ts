@@ -41,10 +41,12 @@ export function classifiedSql(
   FROM (${eventsSql(pipeline, files)})
   WHERE ${wanted.length === 0 ? 'false' : wanted.join(' OR ')}
 ), repeated AS (
-  SELECT _partition, _id FROM log WHERE _rejected IS NULL GROUP BY ALL HAVING count(*) > 1
+  -- Most ids come once: only the others (and whoever shares a hash with them) are looked at in order.
+  SELECT hash(_partition, _id) AS _hash FROM log WHERE _rejected IS NULL GROUP BY ALL HAVING count(*) > 1
 ), duplicates AS (
   -- Rule 2: the same id at an earlier offset of the same partition, within the dedup horizon.
-  SELECT _partition, _offset, true AS _duplicate FROM log SEMI JOIN repeated USING (_partition, _id) WHERE _rejected IS NULL
+  SELECT _partition, _offset, true AS _duplicate FROM log
+  WHERE _rejected IS NULL AND hash(_partition, _id) IN (SELECT _hash FROM repeated)
   QUALIFY _log_ms - lag(_log_ms) OVER (PARTITION BY _partition, _id ORDER BY _offset) <= ${pipeline.dedupHorizonMs}
 )
 SELECT _partition, _offset, _rejected, _time_ms, _watermark_ms${fields}, coalesce(_duplicate, false) AS _duplicate
