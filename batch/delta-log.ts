@@ -40,6 +40,7 @@ export class DeltaTable {
     columns: readonly DeltaColumn[],
     configuration: Readonly<Record<string, string>>,
     nowMs: number,
+    partitionColumns: readonly string[] = [],
   ): Promise<TableSnapshot> {
     await this.refresh();
     if (this.#snapshot.version >= 0) return this.#snapshot;
@@ -51,7 +52,7 @@ export class DeltaTable {
           id: randomUUID(),
           format: { provider: 'parquet', options: {} },
           schemaString: schemaString(columns),
-          partitionColumns: [],
+          partitionColumns,
           configuration,
           createdTime: nowMs,
         },

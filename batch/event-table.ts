@@ -52,7 +52,7 @@ export function eventColumns(pipeline: Pipeline): readonly EventColumn[] {
 }
 
 /** DuckDB's types by Delta's names; decimals have the same name in both. */
-const duckDbTypes: Readonly<Record<string, string>> = {
+export const duckDbTypes: Readonly<Record<string, string>> = {
   integer: 'INTEGER',
   long: 'BIGINT',
   double: 'DOUBLE',
@@ -76,7 +76,8 @@ export function eventsSql(pipeline: Pipeline, files: readonly string[]): string 
   return `${none} UNION ALL BY NAME FROM read_parquet([${files.map(quotePath).join(', ')}], union_by_name = true)`;
 }
 
-function fieldColumn(field: Field): EventColumn {
+/** The column of a field in the lake's tables. */
+export function fieldColumn(field: Field): EventColumn {
   const base = { name: field.column, nullable: true };
   const shapes: Record<FieldType, Omit<EventColumn, 'name' | 'nullable'>> = {
     string: { type: 'string', stagedAs: 'VARCHAR', cast: asIs },

@@ -80,10 +80,12 @@ export interface DataFile {
   readonly oldestMs: number;
   readonly newestMs: number;
   readonly bytes: number;
+  /** When its newest rows came into the lake. */
+  readonly archivedMs: number;
 }
 
 /** @throws ReckonError `corrupt-lake` where a file lacks the bounds that everything here rests on */
-export function dataFileOf({ path, stats, size }: AddFile): DataFile {
+export function dataFileOf({ path, stats, size, modificationTime }: AddFile): DataFile {
   const { numRecords, minValues, maxValues } = parseStatistics(stats);
   const time = (bound: string | null | undefined, none: number) => (bound ? Date.parse(bound) : none);
   const file = {
@@ -97,6 +99,7 @@ export function dataFileOf({ path, stats, size }: AddFile): DataFile {
     oldestMs: time(minValues._timestamp, Number.NaN),
     newestMs: time(maxValues._timestamp, Number.NaN),
     bytes: size,
+    archivedMs: modificationTime,
   };
   const known = [file.partition, file.firstOffset, file.lastOffset, file.rows, file.oldestMs, file.newestMs];
   if (known.some((value) => !Number.isFinite(value)) || minValues._partition !== maxValues._partition)

@@ -22,9 +22,9 @@ def shown(row):
     text = [None if value is None else str(value) for value in row]
     return {"rows": int(row[0]), "sums": dict(zip(columns, text[1:]))}
 table = DeltaTable(path)
-batches = QueryBuilder().register("t", table).execute(f"SELECT count(*) AS n{asked} FROM t")
+batches = QueryBuilder().register("t", table).execute(f"SELECT count(*) AS _rows{asked} FROM t")
 found = batches.read_all()
-delta_rs = shown([found.column(name)[0].as_py() for name in ["n", *columns]])
+delta_rs = shown([found.column(name)[0].as_py() for name in ["_rows", *columns]])
 connection = duckdb.connect()
 for folder, _, files in os.walk(os.path.join(os.environ["PYTHONPATH"], "duckdb_extension_delta")):
     for name in files:

@@ -1,0 +1,235 @@
+/**
+ * The batch view of an aggregate as a Delta table, `<pipeline>/aggregates/<aggregate>`: one row for each closed window and group, by
+ * day of the window's start. Guarantee: the table is a function of the log up to the offsets in its transactions, all of it; measures are
+ * given twice, without late records (as the speed layer counts) and with them (`complete_…`).
+ */
+import { randomUUID } from 'node:crypto';
+import { quoteIdentifier, quoteLiteral } from '../clients/duckdb.ts';
+import type { DuckDb } from '../clients/duckdb.ts';
+import type { ObjectStore } from '../clients/object-store.ts';
+import type { Aggregate, Measure } from '../domain/aggregate.ts';
+import { ReckonError } from '../domain/errors.ts';
+import { toOffsetVector } from '../domain/offset-vector.ts';
+import type { OffsetVector } from '../domain/offset-vector.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import type { AddFile, DeltaColumn, TableSnapshot } from './delta-actions.ts';
+import { DeltaTable } from './delta-log.ts';
+import { duckDbTypes, fieldColumn } from './event-table.ts';
+import { dayMs } from './view-plan.ts';
+
+/** Partition column; the data files do not hold it. */
+const dateColumn: DeltaColumn = { name: 'window_date', type: 'date', nullable: false };
+/** Characters that Spark refuses in names of columns. */
+const unsafe = /[ ,;{}()\n\t=]/g;
+/** Property: up to where windows are closed, epoch milliseconds. */
+const closedProperty = 'reckon.closedUpToMs';
+
+/** A window as it is staged: texts, and both flavours of the measures. */
+export interface ViewRow {
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly group: string;
+  readonly strict: readonly (string | null)[];
+  readonly complete: readonly (string | null)[];
+}
+
+export class ViewTable {
+  readonly table: DeltaTable;
+  readonly #store: ObjectStore;
+  readonly #aggregate: Aggregate;
+  /** Of the data files. */
+  readonly #columns: readonly DeltaColumn[];
+
+  constructor(store: ObjectStore, pipeline: Pipeline, aggregate: Aggregate) {
+    this.#store = store;
+    this.#aggregate = aggregate;
+    this.table = new DeltaTable(store, `${pipeline.name}/aggregates/${aggregate.name}`);
+    const groups = aggregate.groupBy.map((index) =>
+      fieldColumn(pipeline.fields[index] as Pipeline['fields'][number]),
+    );
+    const measures = ['', 'complete_'].flatMap((prefix) =>
+      aggregate.measures.map((measure) => ({
+        name: `${prefix}${measure.name.replaceAll(unsafe, '_')}`,
+        type: typeOf(measure),
+        nullable: true,
+      })),
+    );
+    this.#columns = [
+      { name: 'window_start', type: 'timestamp', nullable: false },
+      { name: 'window_end', type: 'timestamp', nullable: false },
+      ...groups.map(({ name, type }) => ({ name, type, nullable: true })),
+      ...measures,
+    ];
+  }
+
+  /** @throws ReckonError `invalid-definition` where two columns have one name, or the table has others */
+  async create(nowMs: number): Promise<void> {
+    const names = this.#columns.map(({ name }) => name);
+    const double = names.find((name, i) => names.indexOf(name) !== i || name === dateColumn.name);
+    const where = `aggregates.${this.#aggregate.name}`;
+    if (double !== undefined)
+      throw new ReckonError(
+        'invalid-definition',
+        `${where}: its batch view would have two columns ${double}.`,
+        'Rename the measure.',
+      );
+    const columns = [...this.#columns, dateColumn];
+    const { metaData } = await this.table.create(columns, {}, nowMs, [dateColumn.name]);
+    const found =
+      (JSON.parse(metaData?.schemaString ?? '{}') as { fields?: { name: string; type: string }[] }).fields ??
+      [];
+    const shown = (list: readonly { name: string; type: unknown }[]) =>
+      list.map(({ name, type }) => `${name} ${JSON.stringify(type)}`).join();
+    if (shown(found) !== shown(columns))
+      throw new ReckonError(
+        'invalid-definition',
+        `${where}: the batch view in the lake has other columns.`,
+        'Undo the change, or give the aggregate a new name.',
+      );
+  }
+
+  /** How far into the log the view reaches, and up to where its windows are closed (−Infinity: nowhere). */
+  async published(): Promise<{ vector: OffsetVector; closedMs: number }> {
+    return publishedIn(await this.table.refresh());
+  }
+
+  /**
+   * Writes the windows of some days in place of what was there, and how far they reach, as one version.
+   * @param staged table of the database with the rows (`stage`)
+   * @param from what was published when the work began: where another publisher was faster, nothing is changed
+   * @returns false when another publisher was faster
+   */
+  async replace(
+    database: DuckDb,
+    staged: string,
+    days: readonly number[],
+    from: OffsetVector,
+    to: { readonly vector: OffsetVector; readonly closedMs: number },
+    nowMs: number,
+  ): Promise<boolean> {
+    const adds: AddFile[] = [];
+    for (const day of days) {
+      const add = await this.#writeDay(database, staged, day, nowMs);
+      if (add !== null) adds.push(add);
+    }
+    const dates = new Set(days.map(dateOf));
+    const version = await this.table.commit((snapshot) => {
+      const before = publishedIn(snapshot);
+      if (JSON.stringify(before.vector) !== JSON.stringify(from) || snapshot.metaData === null) return null;
+      const replaced = [...snapshot.files.values()].filter(({ partitionValues }) =>
+        dates.has(partitionValues[dateColumn.name] ?? ''),
+      );
+      const closedMs = Math.max(before.closedMs, to.closedMs);
+      return [
+        { commitInfo: { timestamp: nowMs, operation: 'WRITE', engineInfo: 'Reckon' } },
+        ...(closedMs === before.closedMs
+          ? []
+          : [
+              {
+                metaData: {
+                  ...snapshot.metaData,
+                  configuration: { ...snapshot.metaData.configuration, [closedProperty]: String(closedMs) },
+                },
+              },
+            ]),
+        ...replaced.map(({ path }) => ({ remove: { path, deletionTimestamp: nowMs, dataChange: true } })),
+        ...adds.map((add) => ({ add })),
+        ...Object.entries(to.vector).map(([partition, offset]) => ({
+          txn: { appId: appIdOf(partition), version: Number(offset), lastUpdated: nowMs },
+        })),
+      ];
+    });
+    return version !== null;
+  }
+
+  /** @returns null where the day has no window */
+  async #writeDay(database: DuckDb, staged: string, day: number, nowMs: number): Promise<AddFile | null> {
+    const where = `WHERE start_ms >= ${day * dayMs} AND start_ms < ${(day + 1) * dayMs}`;
+    const [found] = await database.query(
+      `SELECT count(*) AS n, min(start_ms) AS low, max(start_ms) AS high FROM ${staged} ${where}`,
+    );
+    if (found === undefined || Number(found['n']) === 0) return null;
+    const scratch = await this.#store.scratchFile();
+    const columns = this.#columns.map(
+      ({ name, type }, i) => `${castOf(i, type, this.#aggregate)} AS ${quoteIdentifier(name)}`,
+    );
+    await database.run(
+      `COPY (SELECT ${columns.join(', ')} FROM ${staged} ${where} ORDER BY start_ms, end_ms, grp)
+       TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd)`,
+    );
+    const path = `${dateColumn.name}=${dateOf(day)}/${randomUUID()}.parquet`;
+    const size = await this.#store.adopt(scratch, `${this.table.root}/${path}`);
+    const bound = (ms: unknown) => ({ window_start: new Date(Number(ms)).toISOString() });
+    const stats = {
+      numRecords: Number(found['n']),
+      minValues: bound(found['low']),
+      maxValues: bound(found['high']),
+      nullCount: {},
+    };
+    return {
+      path,
+      partitionValues: { [dateColumn.name]: dateOf(day) },
+      size,
+      modificationTime: nowMs,
+      dataChange: true,
+      stats: JSON.stringify(stats),
+    };
+  }
+}
+
+/** Creates an empty table for windows. */
+export async function createStage(database: DuckDb, { measures }: Aggregate, table: string): Promise<void> {
+  const columns = [...measures, ...measures].map((_, i) => `m${i} VARCHAR`);
+  await database.run(
+    `CREATE OR REPLACE TEMP TABLE ${table} (start_ms DOUBLE, end_ms DOUBLE, grp VARCHAR, ${columns.join(', ')})`,
+  );
+}
+
+/** @param table unquoted name */
+export async function stage(database: DuckDb, table: string, rows: readonly ViewRow[]): Promise<void> {
+  if (rows.length === 0) return;
+  const width = (rows[0] as ViewRow).strict.length;
+  const measure = (i: number) =>
+    rows.map(({ strict, complete }) => (i < width ? strict[i] : complete[i - width]) ?? null);
+  await database.append(table, [
+    rows.map(({ startMs }) => startMs),
+    rows.map(({ endMs }) => endMs),
+    rows.map(({ group }) => group),
+    ...Array.from({ length: 2 * width }, (_, i) => measure(i)),
+  ]);
+}
+
+/** @param i of the view's columns @returns SQL from the stage's column to it */
+function castOf(i: number, type: string, { groupBy }: Aggregate): string {
+  if (i < 2) return `epoch_ms(${i === 0 ? 'start_ms' : 'end_ms'}::BIGINT)::TIMESTAMPTZ`;
+  const at = i - 2;
+  const text = at < groupBy.length ? `from_json(grp, '["VARCHAR"]')[${at + 1}]` : `m${at - groupBy.length}`;
+  return `(${text})::${duckDbTypes[type] ?? type}`;
+}
+
+/** Sums take more digits than their fields; `avg` has four more behind the point. */
+function typeOf({ kind, scale }: Measure): string {
+  if (kind === 'count' || kind === 'distinct') return 'long';
+  if (kind === 'topK') return 'string';
+  return `decimal(38,${kind === 'avg' ? scale + 4 : scale})`;
+}
+
+function publishedIn({ transactions, metaData }: TableSnapshot): { vector: OffsetVector; closedMs: number } {
+  const offsets = [...transactions].flatMap(([appId, { version }]) => {
+    const partition = /^reckon-view-(\d+)$/.exec(appId)?.[1];
+    return partition === undefined ? [] : [[Number(partition), version] as const];
+  });
+  const closed = metaData?.configuration[closedProperty];
+  return {
+    vector: toOffsetVector(offsets),
+    closedMs: closed === undefined ? Number.NEGATIVE_INFINITY : Number(closed),
+  };
+}
+
+function appIdOf(partition: string): string {
+  return `reckon-view-${partition}`;
+}
+
+function dateOf(day: number): string {
+  return new Date(day * dayMs).toISOString().slice(0, 10);
+}

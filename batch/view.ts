@@ -1,0 +1,242 @@
+/**
+ * Publishes the batch view: recomputes the days that have changed since the last time and puts them into the view's tables. Guarantee:
+ * a day that did not change is not read; killed anywhere, the view is what it was before; run again, nothing is left to do.
+ */
+import type { DuckDb } from '../clients/duckdb.ts';
+import type { ObjectStore } from '../clients/object-store.ts';
+import type { Aggregate } from '../domain/aggregate.ts';
+import { fromOffsetVector } from '../domain/offset-vector.ts';
+import type { OffsetVector } from '../domain/offset-vector.ts';
+import type { Pipeline } from '../domain/pipeline.ts';
+import type { ArchiveTable } from './archive-table.ts';
+import { eventsSql } from './event-table.ts';
+import type { DataFile } from './file-statistics.ts';
+import { recompute, relationsOf } from './recompute.ts';
+import { planTimeSlice, sliceRows } from './slice.ts';
+import type { SliceOptions, TimeRange } from './slice.ts';
+import {
+  closingStarts,
+  dayMs,
+  eventRangeOf,
+  graceMs,
+  paneRangeOf,
+  startDaysSql,
+  toRanges,
+  watermarkOf,
+} from './view-plan.ts';
+import { bucketsOf, readWindows } from './view-rows.ts';
+import type { WindowRow } from './view-rows.ts';
+import { createStage, stage, ViewTable } from './view-table.ts';
+import type { ViewRow } from './view-table.ts';
+
+export interface PublishDeps {
+  readonly store: ObjectStore;
+  readonly archive: ArchiveTable;
+  readonly pipeline: Pipeline;
+  /** Used by this publication alone. */
+  readonly database: DuckDb;
+}
+
+export interface PublishOptions {
+  /** Wall clock, epoch milliseconds. */
+  readonly nowMs: number;
+  /** Says what would be done, and does nothing. */
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface Published {
+  readonly aggregate: string;
+  /** Days that were written again (or would be). */
+  readonly days: number;
+  readonly windows: number;
+  readonly vector: OffsetVector;
+}
+
+/** Days of one recomputation at most; fewer where they hold many records. */
+const daysPerSlice = 31;
+const staged = 'staged_windows';
+
+/** @returns one entry for each aggregate; where another publisher was faster, its days are 0 */
+export async function publishViews(deps: PublishDeps, options: PublishOptions): Promise<Published[]> {
+  const published: Published[] = [];
+  for (const aggregate of deps.pipeline.aggregates) {
+    options.signal?.throwIfAborted();
+    published.push(await publish(deps, aggregate, options));
+  }
+  return published;
+}
+
+async function publish(deps: PublishDeps, aggregate: Aggregate, options: PublishOptions): Promise<Published> {
+  const { store, archive, pipeline, database } = deps;
+  const view = new ViewTable(store, pipeline, aggregate);
+  if (options.dryRun !== true) await view.create(options.nowMs);
+  const before = await view.published();
+  const vector = await archive.reached();
+  const files = await archive.files();
+  const closedMs = Math.max(before.closedMs, watermarkOf(files, pipeline.outOfOrderMs, options.nowMs));
+  const days = await changedDays(deps, aggregate, files, before, closedMs);
+  if (options.dryRun === true) return { aggregate: aggregate.name, days: days.length, windows: 0, vector };
+
+  await createStage(database, aggregate, staged);
+  const sliceOptions = { vector, dedupHorizonMs: pipeline.dedupHorizonMs };
+  const written = new Set<number>();
+  let windows = 0;
+  for (const wanted of rangesOf(days, files, sliceOptions)) {
+    options.signal?.throwIfAborted();
+    const range = await computeWindows(deps, aggregate, files, sliceOptions, wanted, options.signal);
+    // Sessions that reach into the range take the days with them on which they begin; those may have been done already.
+    const fresh = new Set<number>();
+    for (let day = range.fromMs / dayMs; day < range.toMs / dayMs; day++)
+      if (!written.has(day)) fresh.add(day);
+    for await (const rows of readBoth(database, aggregate)) {
+      const own = rows.filter(
+        ({ startMs, endMs }) =>
+          fresh.has(Math.floor(startMs / dayMs)) && endMs + graceMs(aggregate) <= closedMs,
+      );
+      windows += own.length;
+      await stage(database, staged, own);
+    }
+    for (const day of fresh) written.add(day);
+  }
+  const replaced = await view.replace(
+    database,
+    staged,
+    [...written],
+    before.vector,
+    { vector, closedMs },
+    options.nowMs,
+  );
+  await database.run(`DROP TABLE ${staged}`);
+  return {
+    aggregate: aggregate.name,
+    days: replaced ? written.size : 0,
+    windows: replaced ? windows : 0,
+    vector,
+  };
+}
+
+/** Epoch days with windows that may have changed or closed since the view was published, in order. */
+async function changedDays(
+  { archive, pipeline, database }: PublishDeps,
+  aggregate: Aggregate,
+  files: readonly DataFile[],
+  before: { readonly vector: OffsetVector; readonly closedMs: number },
+  closedMs: number,
+): Promise<number[]> {
+  const days = new Set<number>();
+  const { first, last } = startDaysSql(aggregate, '_time_ms');
+  /** The days of windows with records that meet a condition, as far as they begin in the range. */
+  const add = async (list: readonly DataFile[], where: string, { fromMs, toMs }: TimeRange) => {
+    if (list.length === 0) return;
+    const copies = await archive.localCopies(list);
+    const rows = await database
+      .query(
+        `SELECT DISTINCT ${first} AS first, ${last} AS last FROM (
+           SELECT *, epoch_ms(_time) AS _time_ms FROM (${eventsSql(pipeline, copies.files)})
+         ) WHERE _time IS NOT NULL AND ${where}`,
+      )
+      .finally(() => copies.release());
+    for (const row of rows)
+      for (
+        let day = Math.max(Number(row['first']), Math.floor(fromMs / dayMs));
+        day <= Math.min(Number(row['last']), Math.floor((toMs - 1) / dayMs));
+        day++
+      )
+        days.add(day);
+  };
+  // 1. Records that are new.
+  const offsets = fromOffsetVector(before.vector);
+  const fresh = files.filter(({ partition, lastOffset }) => lastOffset >= (offsets.get(partition) ?? 0));
+  const known = [...offsets].map(
+    ([partition, offset]) => `(_partition = ${partition} AND _offset < ${offset})`,
+  );
+  await add(fresh, known.length === 0 ? 'true' : `NOT (${known.join(' OR ')})`, always);
+  // 2. Windows that are closed now and were not before.
+  if (before.closedMs > Number.NEGATIVE_INFINITY && closedMs > before.closedMs) {
+    const starts = closingStarts(aggregate, before.closedMs, closedMs);
+    const { fromMs, toMs } = eventRangeOf(aggregate, starts);
+    const near = files.filter(({ minTimeMs, maxTimeMs }) => maxTimeMs >= fromMs && minTimeMs < toMs);
+    await add(near, `_time_ms >= ${fromMs} AND _time_ms < ${toMs}`, starts);
+  }
+  return [...days].sort((a, b) => a - b);
+}
+
+const always: TimeRange = { fromMs: Number.NEGATIVE_INFINITY, toMs: Number.POSITIVE_INFINITY };
+
+/** Days as ranges whose records fit into one recomputation, about. */
+function rangesOf(days: readonly number[], files: readonly DataFile[], options: SliceOptions): TimeRange[] {
+  return toRanges(days, daysPerSlice).flatMap((range) => {
+    const { files: needed } = planTimeSlice(files, options, range);
+    const rows = needed.reduce((sum, file) => sum + file.rows, 0);
+    const perDay = Math.max(
+      1,
+      Math.floor(((range.toMs - range.fromMs) / dayMs) * (sliceRows / Math.max(1, rows))),
+    );
+    const first = range.fromMs / dayMs;
+    return toRanges(
+      Array.from({ length: (range.toMs - range.fromMs) / dayMs }, (_, i) => first + i),
+      Math.min(daysPerSlice, perDay),
+    );
+  });
+}
+
+/**
+ * Recomputes the panes of all windows that start in the range; sessions that reach into it widen it to the day on which they start.
+ * @returns the range, widened
+ */
+async function computeWindows(
+  { archive, pipeline, database }: PublishDeps,
+  aggregate: Aggregate,
+  files: readonly DataFile[],
+  sliceOptions: SliceOptions,
+  wanted: TimeRange,
+  signal: AbortSignal | undefined,
+): Promise<TimeRange> {
+  const only = { ...pipeline, aggregates: [aggregate] };
+  let range = wanted;
+  let events = eventRangeOf(aggregate, range);
+  for (;;) {
+    const slice = planTimeSlice(files, sliceOptions, events);
+    const panes = paneRangeOf(aggregate, events);
+    await recompute(database, archive, only, [slice], {
+      flavours: ['strict', 'complete'],
+      range: panes,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (aggregate.window.kind !== 'session') return range;
+    const { gapMs } = aggregate.window;
+    let [firstMs, lastMs] = [range.fromMs, range.toMs];
+    for await (const rows of readBoth(database, aggregate))
+      for (const { startMs, endMs } of rows)
+        if (startMs < range.toMs && endMs > range.fromMs)
+          [firstMs, lastMs] = [Math.min(firstMs, startMs), Math.max(lastMs, endMs)];
+    const fromMs = Math.floor(firstMs / dayMs) * dayMs;
+    // Nothing in the gap before its start, nor in the gap after its last event: the session is whole.
+    if (fromMs === range.fromMs && firstMs - gapMs >= panes.fromMs && lastMs <= panes.toMs) return range;
+    range = { fromMs, toMs: range.toMs };
+    const reachMs = 2 * (lastMs - firstMs);
+    events = eventRangeOf(aggregate, { fromMs, toMs: Math.max(range.toMs, firstMs + reachMs) });
+  }
+}
+
+/** The windows of the recomputed panes, bucket by bucket of their groups. */
+async function* readBoth(database: DuckDb, aggregate: Aggregate): AsyncGenerator<ViewRow[]> {
+  const relations = [relationsOf(aggregate, 'strict'), relationsOf(aggregate, 'complete')] as const;
+  const buckets = await bucketsOf(database, aggregate, relations);
+  const none = aggregate.measures.map(() => null);
+  for (let bucket = 0; bucket < buckets; bucket++) {
+    const rows: ViewRow[] = [];
+    const keyOf = ({ startMs, endMs, group }: WindowRow) => `${startMs} ${endMs} ${group}`;
+    const strict = new Map<string, WindowRow>();
+    for (const row of await readWindows(database, aggregate, relations[0], bucket, buckets))
+      strict.set(keyOf(row), row);
+    for (const row of await readWindows(database, aggregate, relations[1], bucket, buckets)) {
+      const found = strict.get(keyOf(row));
+      rows.push({ ...row, strict: found?.measures ?? none, complete: row.measures });
+      strict.delete(keyOf(row));
+    }
+    for (const row of strict.values()) rows.push({ ...row, strict: row.measures, complete: none });
+    yield rows;
+  }
+}
