@@ -1,9 +1,10 @@
 /**
- * `npm run bench -- speed|catch-up|read|dedup|recompute`: measures, and proves that what was measured was right. Guarantee: exit code 1 and one
+ * `npm run bench -- speed|catch-up|read|dedup|recompute|history`: measures, and proves that what was measured was right. Guarantee: exit code 1 and one
  * clear line where counts differ; whatever ends it, no process and no data of its own stay behind.
  */
 import { benchCatchUp } from '../bench/catch-up.ts';
 import { benchDedup } from '../bench/dedup.ts';
+import { benchHistory } from '../bench/history.ts';
 import { benchRead } from '../bench/read.ts';
 import { benchRecompute } from '../bench/recompute.ts';
 import { benchSpeed } from '../bench/speed.ts';
@@ -11,7 +12,8 @@ import type { BenchOptions } from '../bench/speed.ts';
 import { ReckonError } from '../domain/errors.ts';
 import { printJson, readOptions, runMain, shutdownRequested } from './main.ts';
 
-const usage = 'npm run bench -- speed|catch-up|read|dedup|recompute [--records N] [--seed S] [--json]';
+const usage =
+  'npm run bench -- speed|catch-up|read|dedup|recompute|history [--records N] [--seed S] [--json]';
 
 interface Outcome {
   readonly equal: boolean;
@@ -24,6 +26,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   read: benchRead,
   dedup: benchDedup,
   recompute: benchRecompute,
+  history: benchHistory,
 };
 const recordsDefault = 3_000_000;
 
