@@ -14,6 +14,7 @@ import type { ObjectStore } from '../../clients/object-store.ts';
 import { createDecoder } from '../../domain/decode.ts';
 import type { LogRecord } from '../../domain/event.ts';
 import { definePipeline } from '../../domain/pipeline.ts';
+import type { Pipeline } from '../../domain/pipeline.ts';
 
 export interface Lake {
   readonly store: ObjectStore;
@@ -66,19 +67,25 @@ export const loops = {
   },
 };
 
-export const clicks = definePipeline({
-  name: 'clicks',
-  event: {
-    schema: {
-      type: 'object',
-      required: ['id', 'at'],
-      properties: { id: { type: 'string' }, at: { type: 'integer' } },
+/** @param topic the records' topic; of no interest where there is no Kafka */
+export function clicksAs(name: string, topic: string): Pipeline {
+  return definePipeline({
+    name,
+    topic,
+    event: {
+      schema: {
+        type: 'object',
+        required: ['id', 'at'],
+        properties: { id: { type: 'string' }, at: { type: 'integer' } },
+      },
+      id: 'id',
+      time: { field: 'at', format: 'epoch-ms' },
     },
-    id: 'id',
-    time: { field: 'at', format: 'epoch-ms' },
-  },
-  aggregates: { total: { window: { tumbling: '1d' }, measures: { n: 'count' } } },
-});
+    aggregates: { total: { window: { tumbling: '1d' }, measures: { n: 'count' } } },
+  });
+}
+
+export const clicks = clicksAs('clicks', 'clicks');
 const decode = createDecoder(clicks, readUtf8);
 
 export function openLake(store: ObjectStore, database: DuckDb): Lake {
