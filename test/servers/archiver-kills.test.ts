@@ -126,15 +126,18 @@ it('killed at each step of its store: no gap, no double', async () => {
   });
   const died = new Map<string, string>();
   // 1. Each is killed before its step, and started again and killed after it, while more comes.
-  await inLanes(steps.length, steps, async (step) => {
-    for (const moment of ['before', 'after'] as const) {
-      const kill: Kill = { level: 'store', step, moment };
-      const { signal, stdout, stderr } = await runWorker('archiver-worker.ts', { ...taskOf(step), kill });
-      expect([signal, stderr]).toEqual(['SIGKILL', '']);
-      died.set(`${moment} ${step}`, stdout.trim());
-    }
-  });
-  await stopSending();
+  try {
+    await inLanes(steps.length, steps, async (step) => {
+      for (const moment of ['before', 'after'] as const) {
+        const kill: Kill = { level: 'store', step, moment };
+        const { signal, stdout, stderr } = await runWorker('archiver-worker.ts', { ...taskOf(step), kill });
+        expect([signal, stderr]).toEqual(['SIGKILL', '']);
+        died.set(`${moment} ${step}`, stdout.trim());
+      }
+    });
+  } finally {
+    await stopSending();
+  }
   expect(died.size).toBe(2 * steps.length);
   // Both kinds of steps were the last one, before and after.
   for (const moment of ['before', 'after'])

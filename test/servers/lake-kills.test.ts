@@ -164,7 +164,7 @@ it.each(Object.keys(operations))(
       expect(leftovers).toEqual(expect.arrayContaining(await leftoversOf(at, lane)));
     });
     expect(killed).toBe(kills.length);
-    console.log(`${name}: killed at ${kills.length} of ${possible} steps`);
+    process.stderr.write(`${name}: killed at ${kills.length} of ${possible} steps\n`);
 
     // 4. Others read the same, of every lake as it was left.
     const others = await readAllByOthers(
