@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDb } from '../../clients/duckdb.ts';
 import { LocalObjectStore } from '../../clients/object-store.ts';
-import { clicks, expectedRows, loops, openDatabase, openLake, rowsOf } from '../support/lake-operations.ts';
+import { clicks, expectedRows, openDatabase, openLake, rowsOf } from '../support/lake-operations.ts';
+import type { Loop } from '../support/lake-operations.ts';
 import { readByOthers } from '../support/lake-readers.ts';
 import type { Done, Task } from '../support/lake-worker.ts';
 import { runWorker } from '../support/worker-process.ts';
@@ -27,7 +28,7 @@ it('8 appending processes and a compacting one: every row is there once', async 
   const partitions = [0, 1, 2, 3, 4, 5, 6, 7];
   const [rows, files] = [60, 12];
   const at = join(folder, 'lake');
-  const start = async (name: keyof typeof loops, own: number[]): Promise<Done> => {
+  const start = async (name: Loop, own: number[]): Promise<Done> => {
     const loop = { name, partitions: own, rows };
     const task: Task = { folder: at, tempDirectory: join(folder, 'spill'), loop };
     const { code, stdout, stderr } = await runWorker('lake-worker.ts', task);

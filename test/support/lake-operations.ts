@@ -26,22 +26,24 @@ interface LakeOperation {
   readonly run: (lake: Lake) => Promise<unknown>;
   /** The lake that it begins with: nothing at all, or what `prepareLake` makes. */
   readonly from: 'nothing' | 'prepared';
-  /** Rows of each partition when it has ended. */
-  readonly rows: number;
+  /** Offsets of each partition when it has ended: from the first to before the second. A killed run leaves these or those of before. */
+  readonly rows: readonly [number, number];
+  /** What else must hold, as a killed run has left the lake and when the operation has ended. */
+  readonly check?: (lake: Lake) => Promise<void>;
 }
 
 const nowMs = 1_795_385_025_894;
 export const lakePartitions = [0, 1, 2];
 /** Rows of a partition in a prepared lake: five files. */
 export const preparedRows = 5 * 8;
-const prepared = { from: 'prepared', rows: preparedRows } as const;
+const prepared = { from: 'prepared', rows: [0, preparedRows] } as const;
 
 export const operations: Readonly<Record<string, LakeOperation>> = {
-  begin: { run: (lake) => appendUpTo(lake, lakePartitions, 10), from: 'nothing', rows: 10 },
+  begin: { run: (lake) => appendUpTo(lake, lakePartitions, 10), from: 'nothing', rows: [0, 10] },
   append: {
     ...prepared,
     run: (lake) => appendUpTo(lake, lakePartitions, preparedRows + 9),
-    rows: preparedRows + 9,
+    rows: [0, preparedRows + 9],
   },
   compact: {
     ...prepared,
@@ -84,6 +86,8 @@ export function clicksAs(name: string, topic: string): Pipeline {
     aggregates: { total: { window: { tumbling: '1d' }, measures: { n: 'count' } } },
   });
 }
+
+export type Loop = keyof typeof loops;
 
 export const clicks = clicksAs('clicks', 'clicks');
 const decode = createDecoder(clicks, readUtf8);
@@ -133,10 +137,11 @@ function recordOf(partition: number, offset: number): LogRecord {
 const idOf = (partition: number, offset: number) => `e${partition}-${offset}`;
 const atOf = (offset: number) => 1_000_000 - offset;
 
-/** What `rowsOf` must find in a lake whose partitions have so many rows. */
-export function expectedRows(partitions: readonly number[], rows: number): string[] {
+/** What `rowsOf` must find in a lake whose partitions have the offsets `from` to before `to`. */
+export function expectedRows(partitions: readonly number[], to: number, from = 0): string[] {
   return partitions.flatMap((partition) =>
-    Array.from({ length: rows }, (_, offset) => {
+    Array.from({ length: to - from }, (_, i) => {
+      const offset = from + i;
       const own =
         offset % 7 === 0
           ? [null, null, 'invalid-json', `{${offset}`, null, null]

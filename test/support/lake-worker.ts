@@ -7,6 +7,7 @@ import { killAtFiles } from './killing-files.ts';
 import { killingStore, Steps } from './killing-store.ts';
 import type { Kill } from './killing-store.ts';
 import { loops, openDatabase, openLake, operations } from './lake-operations.ts';
+import type { Loop } from './lake-operations.ts';
 
 export interface Task {
   /** Of the lake. */
@@ -15,7 +16,7 @@ export interface Task {
   readonly kill?: Kill;
   /** Name of one of `operations`, or of `loops` with what it works on. */
   readonly operation?: string;
-  readonly loop?: { readonly name: keyof typeof loops; readonly partitions: number[]; readonly rows: number };
+  readonly loop?: { readonly name: Loop; readonly partitions: number[]; readonly rows: number };
 }
 
 export interface Done {
