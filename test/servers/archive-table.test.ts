@@ -1,6 +1,6 @@
 /**
  * The lake: concurrent committers lose nothing, a torn log is told, ranges that do not fit are refused, and the files hold
- * what was decoded, read by DuckDB and by parquetjs-lite, which shares no code with the writer.
+ * what was decoded, read by DuckDB (by others: `parquet-readers.test.ts`).
  */
 import {
   mkdtempSync,
@@ -14,15 +14,13 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
-import { ParquetReader } from 'parquetjs-lite';
 import { ArchiveTable } from '../../batch/archive-table.ts';
 import { DeltaTable } from '../../batch/delta-log.ts';
 import { eventColumns, RowBuffer } from '../../batch/event-table.ts';
-import { DuckDb, quoteLiteral, quotePath } from '../../clients/duckdb.ts';
+import { DuckDb, quotePath } from '../../clients/duckdb.ts';
 import { readUtf8 } from '../../clients/kafka.ts';
 import { LocalObjectStore } from '../../clients/object-store.ts';
 import { createDecoder } from '../../domain/decode.ts';
-import { definePipeline } from '../../domain/pipeline.ts';
 import { pipeline } from '../support/odd-pipeline.ts';
 import { anyLog } from '../support/random-log.ts';
 import type { Entry } from '../support/random-log.ts';
@@ -264,101 +262,4 @@ it('files hold every record exactly, as DuckDB reads them, and their statistics 
       maxValues: bounds(Math.max, log.at(-1)?.plain.offset),
     });
   }
-});
-
-describe('parquetjs-lite', () => {
-  const read = async (location: string): Promise<Record<string, unknown>[]> => {
-    const reader = await ParquetReader.openFile(location);
-    const cursor = reader.getCursor();
-    const rows: Record<string, unknown>[] = [];
-    for (let row = await cursor.next(); row !== null; row = await cursor.next()) rows.push(row);
-    await reader.close();
-    return rows;
-  };
-
-  it('reads a file without decimals', async () => {
-    const plain = definePipeline({
-      name: 'plain',
-      event: {
-        schema: {
-          properties: {
-            id: { type: 'string' },
-            at: { type: 'integer' },
-            n: { type: ['integer', 'null'] },
-            x: { type: 'number' },
-            ok: { type: 'boolean' },
-          },
-        },
-        id: 'id',
-        time: { field: 'at', format: 'epoch-ms' },
-      },
-      aggregates: { all: { window: { tumbling: '1m' }, measures: { n: 'count' } } },
-    });
-    const decodePlain = createDecoder(plain, readUtf8);
-    const archive = new ArchiveTable(newLake(), plain);
-    await archive.create(null, 1);
-    const rows = new RowBuffer(eventColumns(plain));
-    const values = [
-      '{"id":"a","at":-1,"n":9007199254740991,"x":0.1,"ok":true}',
-      '{"id":"\u{1F600}","at":1700000000123}',
-      'broken',
-    ];
-    for (const [i, text] of values.entries()) {
-      const record = {
-        partition: 0,
-        offset: 9_007_199_254_740_900 + i,
-        timestampMs: 1.7e12,
-        key: Buffer.from('k'),
-        value: Buffer.from(text),
-      };
-      rows.add(record, decodePlain(record));
-    }
-    await archive.append(
-      database,
-      [{ partition: 0, expectedOffset: 0, nextOffset: rows.lastOffset + 1, rows }],
-      1,
-    );
-    const [file] = await archive.files();
-    const location = file ? archive.locationOf(file) : '';
-    // It knows GZIP, SNAPPY, LZO and BROTLI only; the encodings below the compression are the same.
-    await expect(read(location)).rejects.toBe('invalid compression method: ZSTD');
-    const snappy = join(folder, 'snappy.parquet');
-    await database.run(
-      `COPY (FROM read_parquet(${quotePath(location)})) TO ${quoteLiteral(snappy)} (FORMAT parquet, COMPRESSION snappy)`,
-    );
-    const own = { _partition: 0, _timestamp: new Date(1.7e12), _key: Buffer.from('k') };
-    expect(await read(snappy)).toEqual([
-      {
-        ...own,
-        _offset: 9_007_199_254_740_900n,
-        _id: 'a',
-        _time: new Date(-1),
-        id: 'a',
-        at: -1n,
-        n: 9_007_199_254_740_991n,
-        x: 0.1,
-        ok: true,
-      },
-      {
-        ...own,
-        _offset: 9_007_199_254_740_901n,
-        _id: '\u{1F600}',
-        _time: new Date(1_700_000_000_123),
-        id: '\u{1F600}',
-        at: 1_700_000_000_123n,
-      },
-      {
-        ...own,
-        _offset: 9_007_199_254_740_902n,
-        _rejected: 'invalid-json',
-        _detail: expect.any(String) as string,
-        _raw: Buffer.from('broken'),
-      },
-    ]);
-  });
-
-  it('cannot open a file with decimals: it knows no such type', async () => {
-    const { location } = await archived(sample(15));
-    await expect(read(location)).rejects.toBe('invalid parquet type: DECIMAL');
-  });
 });
