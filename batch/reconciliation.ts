@@ -3,7 +3,6 @@
  * of either side is looked at; a cell that one side lacks is a difference; the report is a function of the two sides.
  */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { quoteIdentifier as identifier, quoteLiteral as literal, quotePath } from '../clients/duckdb.ts';
 import type { DuckDb, Row } from '../clients/duckdb.ts';
 import { accountOf } from '../domain/accounting.ts';
@@ -13,21 +12,21 @@ import { fromOffsetVector, toOffsetVector } from '../domain/offset-vector.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { differencesMax } from '../domain/report.ts';
 import type { Accounting, AccountingRow, AggregateComparison, Difference, Report } from '../domain/report.ts';
-import { countersFileOf } from '../domain/speed-snapshot.ts';
-import type { SnapshotPartition } from '../domain/speed-snapshot.ts';
+import type { SnapshotPartition, SpeedSide } from '../domain/speed-snapshot.ts';
 import type { ArchiveTable } from './archive-table.ts';
 import { accountingSql, cellsSql, classifiedSql, deadByReasonSql, maxEventTimeSql } from './recompute.ts';
 
-/** @param database used by this comparison alone: it holds the tables `classified`, `frontier` and `speed` meanwhile */
+/**
+ * @param database used by this comparison alone: it holds the tables `classified`, `frontier` and `speed` meanwhile
+ * @param side the snapshot's content
+ */
 export async function compareLayers(
   database: DuckDb,
   archive: ArchiveTable,
   pipeline: Pipeline,
   snapshot: SpeedSnapshot,
+  { partitions, cellsFile }: SpeedSide,
 ): Promise<Report> {
-  const { partitions } = JSON.parse(await readFile(countersFileOf(snapshot.path), 'utf8')) as {
-    partitions: SnapshotPartition[];
-  };
   const files = await archive.files();
   const reached = fromOffsetVector(await archive.reached());
   // Everything that the lake holds up to the vector, also below the state's first offset: what the speed layer never counted
@@ -36,22 +35,21 @@ export async function compareLayers(
     partition,
     nextOffset: begun ? nextOffset : Math.max(nextOffset, reached.get(partition) ?? 0),
   }));
-  const classified =
-    files.length === 0
-      ? null
-      : classifiedSql(
-          pipeline,
-          files.map((file) => archive.locationOf(file)),
-          ranges,
-        );
-  await database.run(
-    `CREATE OR REPLACE TEMP TABLE classified AS ${classified ?? emptyClassifiedSql(pipeline)}`,
-  );
+  const classifiedOf = (paths: readonly string[]) =>
+    paths.length === 0 ? null : classifiedSql(pipeline, paths, ranges);
+  // What the report shows names the files where everybody finds them.
+  const classified = classifiedOf(files.map((file) => archive.locationOf(file)));
+  const copies = await archive.localCopies(files);
+  await database
+    .run(
+      `CREATE OR REPLACE TEMP TABLE classified AS ${classifiedOf(copies.files) ?? emptyClassifiedSql(pipeline)}`,
+    )
+    .finally(() => copies.release());
   await database.run(`CREATE OR REPLACE TEMP TABLE frontier AS ${maxEventTimeSql}`);
   await database.run(
     `CREATE OR REPLACE TEMP TABLE speed AS SELECT aggregate, "partition" AS _partition, start_ms, end_ms,
        from_json(grp, '["VARCHAR"]') AS grp, slot, "value"::HUGEINT AS "value"
-     FROM read_parquet(${quotePath(snapshot.path)})`,
+     FROM read_parquet(${quotePath(cellsFile)})`,
   );
 
   const comparisons: AggregateComparison[] = [];

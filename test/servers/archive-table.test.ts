@@ -2,16 +2,6 @@
  * The lake: concurrent committers lose nothing, a torn log is told, ranges that do not fit are refused, and the files hold
  * what was decoded, read by DuckDB and by parquetjs-lite, which shares no code with the writer.
  */
-import {
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { ParquetReader } from 'parquetjs-lite';
@@ -20,33 +10,22 @@ import { DeltaTable } from '../../batch/delta-log.ts';
 import { eventColumns, RowBuffer } from '../../batch/event-table.ts';
 import { DuckDb, quoteLiteral, quotePath } from '../../clients/duckdb.ts';
 import { readUtf8 } from '../../clients/kafka.ts';
-import { LocalObjectStore } from '../../clients/object-store.ts';
+import type { ObjectStore } from '../../clients/object-store.ts';
 import { createDecoder } from '../../domain/decode.ts';
 import { definePipeline } from '../../domain/pipeline.ts';
+import { lakeKinds, openLakes, truncateObject } from '../support/lakes.ts';
+import type { Lakes } from '../support/lakes.ts';
 import { pipeline } from '../support/odd-pipeline.ts';
 import { anyLog } from '../support/random-log.ts';
 import type { Entry } from '../support/random-log.ts';
 
-let folder: string;
-let database: DuckDb;
 const decode = createDecoder(pipeline, readUtf8);
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'reckon-lake-'));
-  database = await DuckDb.open({ memoryLimit: '256MB', threads: 1, tempDirectory: join(folder, 'spill') });
-});
-afterAll(() => {
-  database.close();
-  rmSync(folder, { recursive: true, force: true });
-});
-
-let lakes = 0;
-const newLake = () => new LocalObjectStore(join(folder, `lake-${++lakes}`));
-const logFolder = (store: LocalObjectStore, root: string) => store.location(`${root}/_delta_log`);
 const addOf = (path: string) => ({
   add: { path, partitionValues: {}, size: 1, modificationTime: 1, dataChange: true },
 });
 const written = { commitInfo: { operation: 'WRITE' } };
+const versionPath = (version: number, root = 't') =>
+  `${root}/_delta_log/${String(version).padStart(20, '0')}.json`;
 
 describe('the log', () => {
   it('8 concurrent committers lose nothing, and every version is one of theirs', async () => {
