@@ -34,7 +34,7 @@ export function provisionedDir(name: ProvisionedName, cache: string): string {
     temporal: `temporal-${versions.temporalCli}-${process.platform}-${process.arch}`,
     toxiproxy: `toxiproxy-${versions.toxiproxy}-${process.platform}-${process.arch}`,
     versitygw: `versitygw-${versions.versitygw}-${process.platform}-${process.arch}`,
-    'lake-readers': `lake-readers-${versions.deltalake}-${versions.duckdbPython}-${process.platform}-${process.arch}`,
+    'lake-readers': `lake-readers-${versions.deltalake}-${versions.duckdbPython}-s3-${process.platform}-${process.arch}`,
   };
   return join(cache, folders[name]);
 }
@@ -213,15 +213,14 @@ async function makeVersitygw(dir: string, env: NodeJS.ProcessEnv, progress: Prog
   await requireBuilt('versitygw', 'versitygw', dir, built);
 }
 
-/** delta-rs, and DuckDB with its Delta extension, as Python packages in one folder (`PYTHONPATH`). */
+/** delta-rs, and DuckDB with its extensions for Delta and S3, as Python packages in one folder (`PYTHONPATH`). */
 async function makeLakeReaders(dir: string, env: NodeJS.ProcessEnv, progress: Progress): Promise<void> {
-  progress(
-    'fetching delta-rs and DuckDB with its Delta extension with pip (about 100 MB, half a minute, once)',
-  );
+  progress('fetching delta-rs and DuckDB with its extensions with pip (about 100 MB, half a minute, once)');
   const packages = [
     `deltalake==${versions.deltalake}`,
     `duckdb==${versions.duckdbPython}`,
     `duckdb-extension-delta==${versions.duckdbPython}`,
+    `duckdb-extension-httpfs==${versions.duckdbPython}`,
   ];
   const args = [
     '-m',

@@ -45,7 +45,8 @@ export async function startS3Server(
   const port = await chooseOwnPort();
   const endpoint = `http://127.0.0.1:${port}`;
   const options = ['--port', `127.0.0.1:${port}`, '--region', region, '--health', '/health'];
-  const args = [...options, '--keep-alive', '--quiet', 'posix', paths.data];
+  // No --keep-alive: where it answers 412 before it has read a body, it would take the rest of it for the next request.
+  const args = [...options, '--quiet', 'posix', paths.data];
   const keys = {
     ROOT_ACCESS_KEY: credentials.accessKeyId,
     ROOT_SECRET_KEY: credentials.secretAccessKey,

@@ -2,6 +2,8 @@
  * The lake: concurrent committers lose nothing, a torn log is told, ranges that do not fit are refused, and the files hold
  * what was decoded, read by DuckDB and by parquetjs-lite, which shares no code with the writer.
  */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { ParquetReader } from 'parquetjs-lite';
@@ -13,23 +15,34 @@ import { readUtf8 } from '../../clients/kafka.ts';
 import type { ObjectStore } from '../../clients/object-store.ts';
 import { createDecoder } from '../../domain/decode.ts';
 import { definePipeline } from '../../domain/pipeline.ts';
-import { lakeKinds, openLakes, truncateObject } from '../support/lakes.ts';
-import type { Lakes } from '../support/lakes.ts';
+import { lakeKinds, truncateObject, useLakes } from '../support/lakes.ts';
 import { pipeline } from '../support/odd-pipeline.ts';
 import { anyLog } from '../support/random-log.ts';
 import type { Entry } from '../support/random-log.ts';
 
+let folder: string;
+let database: DuckDb;
 const decode = createDecoder(pipeline, readUtf8);
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'reckon-lake-'));
+  database = await DuckDb.open({ memoryLimit: '256MB', threads: 1, tempDirectory: join(folder, 'spill') });
+});
+afterAll(() => {
+  database.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const newLake = useLakes();
+const versionPath = (version: number) => `t/_delta_log/${String(version).padStart(20, '0')}.json`;
 const addOf = (path: string) => ({
   add: { path, partitionValues: {}, size: 1, modificationTime: 1, dataChange: true },
 });
 const written = { commitInfo: { operation: 'WRITE' } };
-const versionPath = (version: number, root = 't') =>
-  `${root}/_delta_log/${String(version).padStart(20, '0')}.json`;
 
-describe('the log', () => {
+describe.each(lakeKinds)('the log, on %s', (kind) => {
   it('8 concurrent committers lose nothing, and every version is one of theirs', async () => {
-    const store = newLake();
+    const { store, scratch } = await newLake(kind);
     const [committers, each] = [8, 25];
     const tables = Array.from({ length: committers }, () => new DeltaTable(store, 'events'));
     // They create it at once, too.
@@ -57,11 +70,27 @@ describe('the log', () => {
     expect(snapshot.files.size).toBe(committers * each);
     // Every commit was built on the one before it: none counted on a stale snapshot.
     expect(snapshot.transactions.get('counter')?.version).toBe(committers * each);
-    expect(readdirSync(store.location('_scratch'))).toEqual([]);
+    expect(scratch()).toEqual([]);
+  });
+
+  it('no two versions are ever equal, also where two writers write the same', async () => {
+    const { store } = await newLake(kind);
+    const tables = [new DeltaTable(store, 't'), new DeltaTable(store, 't')];
+    await tables[0]?.create([], {}, 1);
+    for (const table of tables) await table.commit(() => [written, addOf('same')]);
+    await tables[0]?.commit(() => [addOf('unsaid')]);
+    const texts = await Promise.all(
+      [0, 1, 2, 3].map(async (version) =>
+        Buffer.from((await store.get(versionPath(version))) ?? []).toString(),
+      ),
+    );
+    const ids = texts.map((text) => /^\{"commitInfo":\{[^}]*"txnId":"([0-9a-f-]{36})"\}\}\n/.exec(text)?.[1]);
+    expect(ids).not.toContain(undefined);
+    expect(new Set(ids).size).toBe(4);
   });
 
   it('is refreshed by those who only read', async () => {
-    const store = newLake();
+    const { store } = await newLake(kind);
     const [writer, reader] = [new DeltaTable(store, 't'), new DeltaTable(store, 't')];
     expect((await reader.refresh()).version).toBe(-1);
     await writer.create([], {}, 1);
@@ -71,28 +100,28 @@ describe('the log', () => {
     expect((await reader.refresh()).version).toBe(1);
   });
 
-  const broken: [string, (log: string) => void][] = [
-    ['torn in the middle', (log) => truncateSync(join(log, `${'1'.padStart(20, '0')}.json`), 20)],
-    ['empty', (log) => truncateSync(join(log, `${'1'.padStart(20, '0')}.json`), 0)],
-    ['not JSON', (log) => writeFileSync(join(log, `${'1'.padStart(20, '0')}.json`), 'hello\n')],
-    ['JSON, but no action', (log) => writeFileSync(join(log, `${'1'.padStart(20, '0')}.json`), 'null\n')],
-    ['missing', (log) => unlinkSync(join(log, `${'1'.padStart(20, '0')}.json`))],
-    ['missing at the start', (log) => unlinkSync(join(log, `${'0'.padStart(20, '0')}.json`))],
+  const broken: [string, (store: ObjectStore) => Promise<void>][] = [
+    ['torn in the middle', (store) => truncateObject(store, versionPath(1), 20)],
+    ['empty', (store) => truncateObject(store, versionPath(1), 0)],
+    ['not JSON', (store) => store.put(versionPath(1), Buffer.from('hello\n'))],
+    ['JSON, but no action', (store) => store.put(versionPath(1), Buffer.from('null\n'))],
+    ['missing', (store) => store.remove(versionPath(1))],
+    ['missing at the start', (store) => store.remove(versionPath(0))],
   ];
   it.each(broken)(
     'a version that is %s makes the table unreadable, and nothing is written over it',
     async (_name, damage) => {
-      const store = newLake();
+      const { store } = await newLake(kind);
       const table = new DeltaTable(store, 't');
       await table.create([], {}, 1);
       for (const name of ['a', 'b']) await table.commit(() => [written, addOf(name)]);
-      damage(logFolder(store, 't'));
-      const before = readdirSync(logFolder(store, 't'));
+      await damage(store);
+      const before = await store.list('t');
       const fresh = new DeltaTable(store, 't');
       await expect(fresh.refresh()).rejects.toMatchObject({ code: 'corrupt-lake' });
       await expect(fresh.create([], {}, 1)).rejects.toMatchObject({ code: 'corrupt-lake' });
       await expect(fresh.commit(() => [written])).rejects.toMatchObject({ code: 'corrupt-lake' });
-      expect(readdirSync(logFolder(store, 't'))).toEqual(before);
+      expect(await store.list('t')).toEqual(before);
     },
   );
 });
@@ -114,9 +143,9 @@ const rangeOf = (log: readonly Entry[], expectedOffset: number, partition = 0) =
   rows: rowsOf(log, partition),
 });
 
-describe('append', () => {
+describe.each(lakeKinds)('append, on %s', (kind) => {
   it('refuses a range that does not begin where the archive ends, and commits nothing of it', async () => {
-    const store = newLake();
+    const { store } = await newLake(kind);
     const archive = new ArchiveTable(store, pipeline);
     await archive.create(null, 1);
     const log = sample(20);
@@ -135,7 +164,7 @@ describe('append', () => {
   });
 
   it('of 4 archivers with the same range one wins, so that every offset is there once', async () => {
-    const store = newLake();
+    const { store } = await newLake(kind);
     const archives = Array.from({ length: 4 }, () => new ArchiveTable(store, pipeline));
     await Promise.all(archives.map((archive) => archive.create(null, 1)));
     const log = sample(20);
@@ -157,13 +186,14 @@ describe('append', () => {
     for (const one of databases) one.close();
     expect(won.filter(Boolean)).toHaveLength(1);
     const archive = archives[0] as ArchiveTable;
-    const files = (await archive.files()).map((file) => archive.locationOf(file));
+    const { files, release } = await archive.localCopies(await archive.files());
     expect(files).toHaveLength(1);
     expect(
       await database.query(
         `SELECT count(*) AS n, count(DISTINCT _offset) AS d FROM read_parquet(${quotePath(files[0] ?? '')})`,
       ),
     ).toEqual([{ n: BigInt(log.length), d: BigInt(log.length) }]);
+    await release();
   });
 });
 
@@ -172,13 +202,15 @@ const hex = (text: unknown) =>
 
 /** The one file of a log, in a lake of its own, and what the log says of it. */
 async function archived(log: readonly Entry[]): Promise<{ location: string; stats: Stats }> {
-  const store = newLake();
+  const { store } = await newLake();
   const archive = new ArchiveTable(store, pipeline);
   await archive.create(null, 1);
   expect(await archive.append(database, [rangeOf(log, 0, 3)], 1)).toBe(true);
   const [file] = await archive.files();
-  const [version] = readdirSync(logFolder(store, archive.table.root)).slice(-1);
-  const lines = readFileSync(join(logFolder(store, archive.table.root), version ?? ''), 'utf8')
+  const newest = (await store.list(`${archive.table.root}/_delta_log`)).at(-1)?.name ?? '';
+  const bytes = await store.get(`${archive.table.root}/_delta_log/${newest}`);
+  const lines = Buffer.from(bytes ?? [])
+    .toString()
     .trim()
     .split('\n');
   const add = lines
@@ -274,7 +306,7 @@ describe('parquetjs-lite', () => {
       aggregates: { all: { window: { tumbling: '1m' }, measures: { n: 'count' } } },
     });
     const decodePlain = createDecoder(plain, readUtf8);
-    const archive = new ArchiveTable(newLake(), plain);
+    const archive = new ArchiveTable((await newLake()).store, plain);
     await archive.create(null, 1);
     const rows = new RowBuffer(eventColumns(plain));
     const values = [

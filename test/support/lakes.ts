@@ -16,6 +16,8 @@ export type LakeKind = (typeof lakeKinds)[number];
 
 export interface Lake {
   readonly store: ObjectStore;
+  /** Of the S3 server; null on a local disk. */
+  readonly connection: S3Server | null;
   /** Files that were begun and not taken over. */
   readonly scratch: () => string[];
 }
@@ -42,7 +44,11 @@ export async function openLakes(kind: LakeKind): Promise<Lakes> {
       server: null,
       newLake: () => {
         const root = join(folder, `lake-${++lakes}`);
-        return { store: new LocalObjectStore(root), scratch: () => namesIn(join(root, '_scratch')) };
+        return {
+          store: new LocalObjectStore(root),
+          connection: null,
+          scratch: () => namesIn(join(root, '_scratch')),
+        };
       },
       close: async () => remove(),
     };
@@ -55,7 +61,7 @@ export async function openLakes(kind: LakeKind): Promise<Lakes> {
       const own = join(folder, `local-${++lakes}`);
       const url = `s3://${bucket}/lake-${lakes}`;
       const store = new S3ObjectStore({ url, folder: own, cacheBytes, connection: server });
-      return { store, scratch: () => namesIn(join(own, 'scratch')) };
+      return { store, connection: server, scratch: () => namesIn(join(own, 'scratch')) };
     },
     close: async () => {
       await server.stop();
@@ -69,4 +75,17 @@ export async function truncateObject(store: ObjectStore, path: string, length: n
   const bytes = await store.get(path);
   if (bytes === null) throw new Error(`there is no ${path}`);
   await store.put(path, bytes.subarray(0, length));
+}
+
+/** For test files that need both kinds: each is opened when it is first wanted, and closed after the last test. */
+export function useLakes(): (kind?: LakeKind) => Promise<Lake> {
+  const opened = new Map<LakeKind, Promise<Lakes>>();
+  afterAll(async () => {
+    for (const lakes of opened.values()) await (await lakes).close();
+  });
+  return async (kind = 'a local disk') => {
+    const lakes = opened.get(kind) ?? openLakes(kind);
+    opened.set(kind, lakes);
+    return (await lakes).newLake();
+  };
 }
