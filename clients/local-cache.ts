@@ -41,6 +41,7 @@ export class LocalCache {
   }
 
   async copies(paths: readonly string[], download: Download): Promise<LocalCopies> {
+    if (paths.length === 0) return { files: [], release: () => Promise.resolve() };
     const leases = this.#use(paths.length);
     await mkdir(leases, { recursive: true });
     const taken = await Promise.allSettled(paths.map((path) => this.#take(path, leases, download)));

@@ -89,11 +89,11 @@ export async function withSnapshot<T>(
   const counters = await objects.get(countersFileOf(path));
   if (counters === null) throw missingObject(objects.url, countersFileOf(path));
   const { partitions } = JSON.parse(Buffer.from(counters).toString()) as { partitions: SnapshotPartition[] };
-  const { files, release } = await objects.localCopies([path]);
+  const copies = await objects.localCopies([path]);
   try {
-    return await work({ partitions, cellsFile: files[0] ?? '' });
+    return await work({ partitions, cellsFile: copies.files[0] ?? '' });
   } finally {
-    await release();
+    await copies.release();
   }
 }
 

@@ -45,7 +45,7 @@ export async function startS3Server(
   const port = await chooseOwnPort();
   const endpoint = `http://127.0.0.1:${port}`;
   const options = ['--port', `127.0.0.1:${port}`, '--region', region, '--health', '/health'];
-  // No --keep-alive: where it answers 412 before it has read a body, it would take the rest of it for the next request.
+  // Not with --keep-alive: of some thousand streamed puts, the end of one is then taken for the next request (400 BadRequest).
   const args = [...options, '--quiet', 'posix', paths.data];
   const keys = {
     ROOT_ACCESS_KEY: credentials.accessKeyId,

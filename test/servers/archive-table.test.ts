@@ -186,14 +186,14 @@ describe.each(lakeKinds)('append, on %s', (kind) => {
     for (const one of databases) one.close();
     expect(won.filter(Boolean)).toHaveLength(1);
     const archive = archives[0] as ArchiveTable;
-    const { files, release } = await archive.localCopies(await archive.files());
-    expect(files).toHaveLength(1);
+    const copies = await archive.localCopies(await archive.files());
+    expect(copies.files).toHaveLength(1);
     expect(
       await database.query(
-        `SELECT count(*) AS n, count(DISTINCT _offset) AS d FROM read_parquet(${quotePath(files[0] ?? '')})`,
+        `SELECT count(*) AS n, count(DISTINCT _offset) AS d FROM read_parquet(${quotePath(copies.files[0] ?? '')})`,
       ),
     ).toEqual([{ n: BigInt(log.length), d: BigInt(log.length) }]);
-    await release();
+    await copies.release();
   });
 });
 

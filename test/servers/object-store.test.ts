@@ -3,7 +3,15 @@
  * answers that are lost, conditions that are ignored, wrong buckets, credentials and addresses.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { openLakeStore, probePutIfAbsent } from '../../clients/lake-store.ts';
@@ -234,6 +242,23 @@ describe('a bucket', () => {
       expect(cached(folder).filter((name) => name.endsWith('.part'))).toEqual([]);
       expect(cached(folder).length).toBeLessThanOrEqual(2);
       expect(leased(folder)).toEqual([]);
+    });
+
+    it('that a killed process used, or had begun, go after an hour', async () => {
+      const folder = join(lakes.folder, 'abandoned');
+      const [path = ''] = await fill(storeWith({ folder, url: 's3://lakes/abandoned' }), 1);
+      const abandoned = ['dead', 'alive'].map((name) => join(folder, 'copies', 'used', name));
+      const parts = ['old', 'new'].map((name) => join(folder, 'copies', `${name}.part`));
+      for (const dir of abandoned) {
+        mkdirSync(dir, { recursive: true });
+        writeFileSync(join(dir, 'copy'), 'x');
+      }
+      for (const part of parts) writeFileSync(part, 'x');
+      const longAgo = new Date(Date.now() - 2 * 3_600_000);
+      for (const old of [abandoned[0], parts[0]]) utimesSync(old ?? '', longAgo, longAgo);
+      const store = storeWith({ folder, url: 's3://lakes/abandoned' });
+      await (await store.localCopies([path])).release();
+      expect([...abandoned, ...parts].map((file) => existsSync(file))).toEqual([false, true, false, true]);
     });
 
     it('are whole, also where the first download breaks off half-way', async () => {
