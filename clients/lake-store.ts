@@ -33,8 +33,13 @@ export async function openLakeStore({ lakeUrl, lakeCacheBytes, home }: LakeSetti
 
 /** Errors of link(2) on file systems that have none. */
 const noLinks = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK', 'EXDEV']);
+/** Of folders that are not ours to write to. */
+const notWritable = new Set(['EACCES', 'EROFS', 'ENOTDIR', 'EEXIST', 'ENOSPC', 'EDQUOT']);
 
-/** @throws ReckonError `unsafe-server` unless the second of two puts of one name is told that it was not the first */
+/**
+ * @throws ReckonError `unsafe-server` unless the second of two puts of one name is told that it was not the first; `invalid-config`
+ *   where nothing can be put
+ */
 export async function probePutIfAbsent(store: ObjectStore): Promise<void> {
   const path = `_scratch/probe-${randomUUID()}`;
   const unsafe = (why: string, cause?: unknown) =>
@@ -56,6 +61,13 @@ export async function probePutIfAbsent(store: ObjectStore): Promise<void> {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? '';
     if (noLinks.has(code)) throw unsafe(`its file system has no hard links (${code})`, error);
+    if (notWritable.has(code))
+      throw new ReckonError(
+        'invalid-config',
+        `LAKE_URL: ${store.url} cannot be written to (${code}).`,
+        'Make it writable, or name another folder.',
+        { cause: error },
+      );
     throw error;
   } finally {
     // What went wrong is told above; a probe that is left behind harms nobody.

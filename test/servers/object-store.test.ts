@@ -3,18 +3,13 @@
  * answers that are lost, conditions that are ignored, wrong buckets, credentials and addresses.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { openLakeStore, probePutIfAbsent } from '../../clients/lake-store.ts';
+import { LocalObjectStore } from '../../clients/object-store.ts';
 import type { LocalCopies, ObjectStore } from '../../clients/object-store.ts';
 import { S3ObjectStore } from '../../clients/s3-store.ts';
 import type { S3StoreOptions } from '../../clients/s3-store.ts';
@@ -133,6 +128,33 @@ describe.each(lakeKinds)('on %s', (kind) => {
     const { store } = lakes.newLake();
     await probePutIfAbsent(store);
     expect(await store.list('_scratch')).toEqual([]);
+  });
+});
+
+describe('a folder', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'reckon-folder-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it('on a file system without link(2) is refused', async () => {
+    // No such file system can be mounted here.
+    class Linkless extends LocalObjectStore {
+      override putIfAbsent(): Promise<boolean> {
+        return Promise.reject(Object.assign(new Error('EPERM: link'), { code: 'EPERM' }));
+      }
+    }
+    await expect(probePutIfAbsent(new Linkless(folder))).rejects.toMatchObject({
+      code: 'unsafe-server',
+      message: `The lake at ${folder} is not safe for several writers: its file system has no hard links (EPERM).`,
+    });
+  });
+
+  it('that is a file is told', async () => {
+    const file = join(folder, 'file');
+    writeFileSync(file, '');
+    await expect(probePutIfAbsent(new LocalObjectStore(file))).rejects.toMatchObject({
+      code: 'invalid-config',
+      message: `LAKE_URL: ${file} cannot be written to (ENOTDIR).`,
+    });
   });
 });
 
