@@ -79,7 +79,11 @@ export async function startS3Server(
       await mkdir(join(paths.data, name), { recursive: true });
       return `s3://${name}`;
     },
-    stop: () => stopS3Server(dir),
+    stop: async () => {
+      // Also where the folder with the record is gone already.
+      await terminate(started.identity, stopMs);
+      await stopS3Server(dir);
+    },
   };
 }
 

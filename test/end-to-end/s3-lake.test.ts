@@ -24,8 +24,8 @@ beforeAll(async () => {
   env = { RECKON_PIPELINE: world.flights(name), ...server.env, LAKE_URL: `${lake}/deep/down` };
 });
 afterAll(async () => {
-  await world.close();
   await server.stop();
+  await world.close();
 });
 
 test('a topic is archived into a bucket, and two workers without a common disk find it exact', async () => {
