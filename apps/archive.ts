@@ -4,7 +4,7 @@ import { Archiver } from '../batch/archive.ts';
 import { ArchiveTable } from '../batch/archive-table.ts';
 import { DuckDb } from '../clients/duckdb.ts';
 import { prepareTopics } from '../clients/kafka-topics.ts';
-import { LocalObjectStore } from '../clients/object-store.ts';
+import { openLakeStore } from '../clients/lake-store.ts';
 import { readConfig } from './config.ts';
 import { createLogger, readOptions, runMain, runUntilShutdown } from './main.ts';
 import { loadPipelines } from './pipelines.ts';
@@ -15,7 +15,7 @@ await runMain(async () => {
   const logger = createLogger('archive', config.logLevel);
   const pipelines = await loadPipelines(config.pipelineFiles);
   await prepareTopics(config.kafkaBrokers, 'reckon-archive', pipelines);
-  const store = new LocalObjectStore(config.lakeUrl);
+  const store = await openLakeStore(config);
   await runUntilShutdown(logger, 'archive', async (onFatal) => {
     // A database each: rows are staged in tables whose names repeat from pipeline to pipeline.
     const archivers = await Promise.all(

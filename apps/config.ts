@@ -34,7 +34,18 @@ const environment = z.object({
   TEMPORAL_UI_URL: z.string().optional(),
   TEMPORAL_NAMESPACE: z.string().default('default'),
   TEMPORAL_TASK_QUEUE: z.string().default('reckon'),
-  LAKE_URL: z.string().optional(),
+  LAKE_URL: z
+    .string()
+    .refine(
+      (url) => lakeOf(url) !== null,
+      'must be s3://bucket[/prefix], file:///folder, or the path of a folder',
+    )
+    .optional(),
+  LAKE_CACHE_BYTES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(10 * 2 ** 30),
   REPORTS_DIR: z.string().optional(),
   RECKON_HOME: z.string().optional(),
   RECKON_PIPELINE: z.string().optional(),
@@ -44,6 +55,16 @@ const environment = z.object({
   ARCHIVE_ROLL_MS: z.coerce.number().int().min(1).max(3_600_000).default(2_000),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
+
+/** A bucket's URL, or an absolute path; null where it is neither. */
+function lakeOf(url: string): string | null {
+  if (!/^[a-z][a-z0-9+.-]+:/i.test(url)) return resolve(url);
+  if (url.startsWith('file:///')) return URL.canParse(url) ? resolve(fileURLToPath(url)) : null;
+  // Names of buckets as S3 allows them; of a prefix, every part has a name.
+  const [, bucket, prefix = ''] =
+    /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:\/[^/]+)*)\/?$/.exec(url) ?? [];
+  return bucket === undefined ? null : `s3://${bucket}${prefix}`;
+}
 
 /** The URLs of REDIS_URL: a comma in a password has to be written as %2C. */
 function redisNodes(url: string): string[] {
@@ -64,8 +85,10 @@ export interface Config {
   readonly temporalUiUrl: string | null;
   readonly temporalNamespace: string;
   readonly temporalTaskQueue: string;
-  /** Folder of the Delta tables. */
+  /** Where the Delta tables are: `s3://bucket[/prefix]`, or the absolute path of a folder. */
   readonly lakeUrl: string;
+  /** What local copies of a lake in a bucket may take. */
+  readonly lakeCacheBytes: number;
   readonly reportsDir: string;
   /** Folder of the local stack's data, logs and state. */
   readonly home: string;
@@ -98,7 +121,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     temporalUiUrl: values.TEMPORAL_UI_URL ?? stack.temporalUiUrl ?? null,
     temporalNamespace: values.TEMPORAL_NAMESPACE,
     temporalTaskQueue: values.TEMPORAL_TASK_QUEUE,
-    lakeUrl: resolve(values.LAKE_URL?.replace(/^file:\/\//, '') ?? join(home, 'lake')),
+    lakeUrl: (values.LAKE_URL === undefined ? null : lakeOf(values.LAKE_URL)) ?? join(home, 'lake'),
+    lakeCacheBytes: values.LAKE_CACHE_BYTES,
     reportsDir: resolve(values.REPORTS_DIR ?? join(home, 'reports')),
     home,
     pipelineFiles: (values.RECKON_PIPELINE ?? join(projectRoot, 'pipelines', 'flights.ts'))
@@ -122,6 +146,7 @@ export function toEnvironment(config: Config): Record<string, string> {
     TEMPORAL_NAMESPACE: config.temporalNamespace,
     TEMPORAL_TASK_QUEUE: config.temporalTaskQueue,
     LAKE_URL: config.lakeUrl,
+    LAKE_CACHE_BYTES: String(config.lakeCacheBytes),
     REPORTS_DIR: config.reportsDir,
     RECKON_HOME: config.home,
     RECKON_PIPELINE: config.pipelineFiles.join(','),

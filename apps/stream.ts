@@ -7,7 +7,7 @@ import { ArchiveTable } from '../batch/archive-table.ts';
 import { LakeHistory } from '../batch/history.ts';
 import { DuckDb } from '../clients/duckdb.ts';
 import { prepareTopics } from '../clients/kafka-topics.ts';
-import { LocalObjectStore } from '../clients/object-store.ts';
+import { openLakeStore } from '../clients/lake-store.ts';
 import { connectRedis } from '../clients/redis.ts';
 import { describeAccount } from '../domain/accounting.ts';
 import type { Account } from '../domain/accounting.ts';
@@ -23,7 +23,7 @@ await runMain(async () => {
   const pipelines = await loadPipelines(config.pipelineFiles);
   await prepareTopics(config.kafkaBrokers, 'reckon-stream', pipelines);
   const redis = await connectRedis(config.redisUrl);
-  const lake = new LocalObjectStore(config.lakeUrl);
+  const lake = await openLakeStore(config);
 
   let addsUp = true;
   // At the end of a run there may be nobody left to read.

@@ -9,10 +9,10 @@ import { compareLayers } from '../batch/reconciliation.ts';
 import { createReportStore } from '../batch/report-store.ts';
 import { DuckDb } from '../clients/duckdb.ts';
 import { connectAdmin, readOffsets } from '../clients/kafka.ts';
-import { LocalObjectStore } from '../clients/object-store.ts';
+import { openLakeStore } from '../clients/lake-store.ts';
 import { connectRedis } from '../clients/redis.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
-import { confirmSnapshot, snapshotSpeed } from '../stream/snapshot.ts';
+import { confirmSnapshot, snapshotSpeed, withSnapshot } from '../stream/snapshot.ts';
 import { StateStore } from '../stream/state-store.ts';
 import type { Config } from './config.ts';
 
@@ -25,9 +25,9 @@ const memoryLimit = '1GB';
 
 /** @throws ReckonError `unreachable` when Kafka or Redis does not answer */
 export async function createWorkerDeps(config: Config, pipelines: readonly Pipeline[]): Promise<WorkerDeps> {
+  const store = await openLakeStore(config);
   const admin = await connectAdmin(config.kafkaBrokers, 'reckon-worker');
   const redis = await connectRedis(config.redisUrl);
-  const store = new LocalObjectStore(config.lakeUrl);
   const archives = new Map(
     pipelines.map(({ name }, i) => [name, new ArchiveTable(store, pipelines[i] as Pipeline)]),
   );
@@ -53,20 +53,22 @@ export async function createWorkerDeps(config: Config, pipelines: readonly Pipel
     snapshotSpeed: (pipeline, scope, runId, signal) =>
       withDatabase(signal, async (database) => {
         const log = await readOffsets(admin, pipeline.topic);
-        const folder = join(config.lakeUrl, pipeline.name, 'snapshots');
         return snapshotSpeed(
-          { store: new StateStore(redis, pipeline), database, log, folder },
+          { store: new StateStore(redis, pipeline), database, log, objects: store },
           pipeline,
           scope,
           runId,
         );
       }),
     compareLayers: (pipeline, snapshot, signal) =>
-      withDatabase(signal, async (database) => {
-        const report = await compareLayers(database, archiveOf(pipeline), pipeline, snapshot);
-        if (report.verdict === 'exact') await confirmSnapshot(new StateStore(redis, pipeline), snapshot);
-        return report;
-      }),
+      withDatabase(signal, (database) =>
+        withSnapshot(store, snapshot, async (side) => {
+          const report = await compareLayers(database, archiveOf(pipeline), pipeline, snapshot, side);
+          if (report.verdict === 'exact')
+            await confirmSnapshot(new StateStore(redis, pipeline), side.partitions);
+          return report;
+        }),
+      ),
     close: async () => {
       redis.disconnect();
       await admin.disconnect();

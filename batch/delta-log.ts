@@ -58,7 +58,7 @@ export class DeltaTable {
         },
       },
     ];
-    await this.#store.putIfAbsent(this.#versionPath(0), encodeActions(actions));
+    await this.#write(0, actions);
     return this.refresh();
   }
 
@@ -82,7 +82,7 @@ export class DeltaTable {
       const actions = build(snapshot);
       if (actions === null) return null;
       const version = snapshot.version + 1;
-      if (await this.#store.putIfAbsent(this.#versionPath(version), encodeActions(actions))) {
+      if (await this.#write(version, actions)) {
         await this.refresh();
         return version;
       }
@@ -120,6 +120,17 @@ export class DeltaTable {
       deleted++;
     }
     return deleted;
+  }
+
+  /** @returns whether the version is ours; no two are ever equal, so that a store can tell whose one is */
+  #write(version: number, actions: readonly Action[]): Promise<boolean> {
+    const txnId = randomUUID();
+    const named = actions.map((action) =>
+      'commitInfo' in action ? { commitInfo: { ...action.commitInfo, txnId } } : action,
+    );
+    const isNamed = actions.some((action) => 'commitInfo' in action);
+    const all = isNamed ? named : [{ commitInfo: { txnId } }, ...actions];
+    return this.#store.putIfAbsent(this.#versionPath(version), encodeActions(all));
   }
 
   async #readVersions(): Promise<void> {

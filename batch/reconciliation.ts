@@ -3,7 +3,6 @@
  * of either side is looked at; a cell that one side lacks is a difference; the report is a function of the two sides.
  */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { quoteLiteral as literal, quotePath } from '../clients/duckdb.ts';
 import type { DuckDb, Row } from '../clients/duckdb.ts';
 import { accountOf } from '../domain/accounting.ts';
@@ -13,8 +12,7 @@ import { fromOffsetVector, toOffsetVector } from '../domain/offset-vector.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { differencesMax } from '../domain/report.ts';
 import type { Accounting, AccountingRow, AggregateComparison, Difference, Report } from '../domain/report.ts';
-import { countersFileOf } from '../domain/speed-snapshot.ts';
-import type { SnapshotPartition } from '../domain/speed-snapshot.ts';
+import type { SnapshotPartition, SpeedSide } from '../domain/speed-snapshot.ts';
 import type { ArchiveTable } from './archive-table.ts';
 import { cellsSql } from './recompute-sql.ts';
 import { describeRecomputation, recompute, recomputed, relationsOf } from './recompute.ts';
@@ -22,6 +20,7 @@ import { planSlices, sliceRows } from './slice.ts';
 
 /**
  * @param database used by this comparison alone: it holds the tables of the recomputation and of the snapshot meanwhile
+ * @param side the snapshot's content
  * @param rowsMax records of one slice
  */
 export async function compareLayers(
@@ -29,11 +28,9 @@ export async function compareLayers(
   archive: ArchiveTable,
   pipeline: Pipeline,
   snapshot: SpeedSnapshot,
+  { partitions, cellsFile }: SpeedSide,
   rowsMax = sliceRows,
 ): Promise<Report> {
-  const { partitions } = JSON.parse(await readFile(countersFileOf(snapshot.path), 'utf8')) as {
-    partitions: SnapshotPartition[];
-  };
   const files = await archive.files();
   const reached = fromOffsetVector(await archive.reached());
   // Everything that the lake holds up to the vector, also below the state's first offset: what the speed layer never counted
@@ -50,7 +47,7 @@ export async function compareLayers(
   await database.run(
     `CREATE OR REPLACE TEMP TABLE speed AS SELECT aggregate, "partition" AS _partition, start_ms, end_ms,
        from_json(grp, '["VARCHAR"]') AS grp, slot, "value"::HUGEINT AS "value"
-     FROM read_parquet(${quotePath(snapshot.path)})`,
+     FROM read_parquet(${quotePath(cellsFile)})`,
   );
 
   const comparisons: AggregateComparison[] = [];

@@ -164,8 +164,8 @@ class History {
   cost(): DayCost {
     return {
       days: this.days,
-      compaction: median(this.#compactions),
-      recompute: median(this.#recomputations),
+      compaction: rounded(median(this.#compactions)),
+      recompute: rounded(median(this.#recomputations)),
     };
   }
 }

@@ -14,7 +14,10 @@ export interface ObjectStore {
   get(path: string): Promise<Uint8Array | null>;
   /** All objects under a folder, at any depth, by name; empty when there is no such folder. */
   list(folder: string): Promise<StoredObject[]>;
-  /** @returns whether this call created the object; false when it was there before */
+  /**
+   * @param bytes which no other call may send: on a server, they tell a writer that an object is its own
+   * @returns whether this call created the object; false when it was there before
+   */
   putIfAbsent(path: string, bytes: Uint8Array): Promise<boolean>;
   /** Writes an object, or replaces it whole. */
   put(path: string, bytes: Uint8Array): Promise<void>;
@@ -65,7 +68,7 @@ export class LocalObjectStore implements ObjectStore {
 
   async list(folder: string): Promise<StoredObject[]> {
     const names = await readdir(this.location(folder)).catch(ifMissing([] as string[]));
-    const found = names.sort().map(async (name): Promise<StoredObject[]> => {
+    const found = names.map(async (name): Promise<StoredObject[]> => {
       // A link to another disk is followed.
       const stats = await stat(join(this.location(folder), name)).catch(ifMissing(null));
       if (stats?.isFile() === true) return [{ name, modifiedMs: stats.mtimeMs }];
@@ -73,7 +76,7 @@ export class LocalObjectStore implements ObjectStore {
       const inside = await this.list(`${folder}/${name}`);
       return inside.map((object) => ({ ...object, name: `${name}/${object.name}` }));
     });
-    return (await Promise.all(found)).flat();
+    return (await Promise.all(found)).flat().sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   async localCopies(paths: readonly string[]): Promise<LocalCopies> {

@@ -18,7 +18,7 @@ export interface SpeedSnapshot {
   readonly vector: OffsetVector;
   /** Records of the log beyond the vector, when it was read: what the speed layer had not taken yet. */
   readonly lag: string;
-  /** The Parquet file that holds the windows of the speed layer at that vector. */
+  /** The Parquet object, in the lake's store, that holds the windows of the speed layer at that vector. */
   readonly path: string;
 }
 

@@ -3,16 +3,17 @@
  * exactly that vector. Open windows are read together with the vector by one script; closed ones cannot change any more
  * (every later record is late for them), so they may be read after it, in portions.
  */
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { randomUUID } from 'node:crypto';
 import { quoteLiteral } from '../clients/duckdb.ts';
 import type { DuckDb, DuckDBValue } from '../clients/duckdb.ts';
+import { missingObject } from '../clients/object-store.ts';
+import type { ObjectStore } from '../clients/object-store.ts';
 import type { SpeedSnapshot } from '../domain/contracts.ts';
 import { toOffsetVector } from '../domain/offset-vector.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { ReconciliationScope } from '../domain/report.ts';
 import { countersFileOf } from '../domain/speed-snapshot.ts';
-import type { SnapshotPartition } from '../domain/speed-snapshot.ts';
+import type { SnapshotPartition, SpeedSide } from '../domain/speed-snapshot.ts';
 import { noEventTime } from '../domain/watermark.ts';
 import { digestOf } from './hash.ts';
 import { parsePaneField, parsePaneMember } from './keys.ts';
@@ -24,8 +25,8 @@ export interface SnapshotDeps {
   readonly database: DuckDb;
   /** First and next offset of each partition of the log. */
   readonly log: readonly { readonly partition: number; readonly start: number; readonly end: number }[];
-  /** Folder that keeps the newest snapshots. */
-  readonly folder: string;
+  /** Where the newest snapshots are kept, for workers on all machines. */
+  readonly objects: ObjectStore;
 }
 
 /** Panes read in one round trip. */
@@ -64,22 +65,43 @@ export async function snapshotSpeed(
       for (const pane of await deps.store.panes.read(partition, members)) await cells.add(partition, pane);
     }
   }
-  const path = join(deps.folder, `${runId}.parquet`);
-  await mkdir(deps.folder, { recursive: true });
-  await cells.write(path);
-  await writeFile(countersFileOf(path), `${JSON.stringify({ partitions }, null, 1)}\n`);
-  await forgetOldSnapshots(deps.folder);
+  const folder = `${pipeline.name}/snapshots`;
+  // A snapshot that is taken again is another one: objects never change.
+  const path = `${folder}/${runId}-${randomUUID()}.parquet`;
+  await cells.write(deps.objects, path);
+  await deps.objects.put(countersFileOf(path), Buffer.from(`${JSON.stringify({ partitions }, null, 1)}\n`));
+  await forgetOldSnapshots(deps.objects, folder);
   const vector = toOffsetVector(partitions.map(({ partition, nextOffset }) => [partition, nextOffset]));
   const behind = deps.log.map(({ partition, end }) => Math.max(0, end - Number(vector[partition] ?? end)));
   const lag = String(behind.reduce((sum, records) => sum + records, 0));
   return { pipeline: pipeline.name, scope, vector, lag, path };
 }
 
+/**
+ * Brings a snapshot here, for as long as the work takes.
+ * @throws ReckonError `corrupt-lake` when it is not there (any more)
+ */
+export async function withSnapshot<T>(
+  objects: ObjectStore,
+  { path }: SpeedSnapshot,
+  work: (side: SpeedSide) => Promise<T>,
+): Promise<T> {
+  const counters = await objects.get(countersFileOf(path));
+  if (counters === null) throw missingObject(objects.url, countersFileOf(path));
+  const { partitions } = JSON.parse(Buffer.from(counters).toString()) as { partitions: SnapshotPartition[] };
+  const copies = await objects.localCopies([path]);
+  try {
+    return await work({ partitions, cellsFile: copies.files[0] ?? '' });
+  } finally {
+    await copies.release();
+  }
+}
+
 /** Labels what a reconciliation found exact; called after a report whose verdict is `exact`. */
-export async function confirmSnapshot(store: StateStore, snapshot: SpeedSnapshot): Promise<void> {
-  const { partitions } = JSON.parse(await readFile(countersFileOf(snapshot.path), 'utf8')) as {
-    partitions: SnapshotPartition[];
-  };
+export async function confirmSnapshot(
+  store: StateStore,
+  partitions: readonly SnapshotPartition[],
+): Promise<void> {
   for (const { partition, maxEventTimeMs } of partitions)
     if (maxEventTimeMs !== null) await store.noteReconciled(partition, maxEventTimeMs);
 }
@@ -127,16 +149,15 @@ class CellTable {
     if ((this.#columns[0]?.length ?? 0) >= cellsPerAppend) await this.#append();
   }
 
-  /** Ends the table: what it held is in the file, whole or not at all. A cell that is no integer has no value there. */
-  async write(path: string): Promise<void> {
+  /** Ends the table: what it held is in the object, whole or not at all. A cell that is no integer has no value there. */
+  async write(objects: ObjectStore, path: string): Promise<void> {
     await this.#append();
-    const scratch = `${path}.${process.pid}.tmp`;
+    const scratch = await objects.scratchFile();
     await this.#database.run(
       `COPY (SELECT aggregate, "partition"::INTEGER AS "partition", start_ms::BIGINT AS start_ms, end_ms::BIGINT AS end_ms, grp, slot, TRY_CAST("value" AS BIGINT) AS "value" FROM ${this.#table}) TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd)`,
     );
     await this.#database.run(`DROP TABLE ${this.#table}`);
-    await mkdir(dirname(path), { recursive: true });
-    await rename(scratch, path);
+    await objects.adopt(scratch, path);
   }
 
   async #append(): Promise<void> {
@@ -151,13 +172,7 @@ function emptyColumns(): DuckDBValue[][] {
 }
 
 /** Deletes what no reconciliation waits for any more; another worker may be deleting the same. */
-async function forgetOldSnapshots(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    const file = join(folder, name);
-    const modifiedMs = await stat(file).then(
-      ({ mtimeMs }) => mtimeMs,
-      () => Date.now(),
-    );
-    if (Date.now() - modifiedMs > snapshotsKeptMs) await rm(file, { force: true });
-  }
+async function forgetOldSnapshots(objects: ObjectStore, folder: string): Promise<void> {
+  for (const { name, modifiedMs } of await objects.list(folder))
+    if (Date.now() - modifiedMs > snapshotsKeptMs) await objects.remove(`${folder}/${name}`);
 }

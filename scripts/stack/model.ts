@@ -18,6 +18,8 @@ export const versions = {
   mavenDependencyPlugin: '3.6.1',
   /** Network faults for tests and chaos. */
   toxiproxy: '2.12.0',
+  /** An S3-compatible server, for tests and whoever wants one; from 1.8 on, conditional puts are checked under a lock. */
+  versitygw: '1.8.0',
   /** Other readers of the lake, for tests only. */
   deltalake: '1.6.6',
   duckdbPython: '1.5.5',

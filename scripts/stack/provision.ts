@@ -1,6 +1,6 @@
 /**
- * Fetches or builds a server into the per-user cache: Kafka and Redis with Maven, Temporal and Toxiproxy with Go; and other readers
- * of the lake with pip. Guarantee: each pinned version is made once; two processes that provision at the same moment do not disturb each other (one works, the
+ * Fetches or builds a server into the per-user cache: Kafka and Redis with Maven, Temporal, Toxiproxy and versitygw with Go; and
+ * other readers of the lake with pip. Guarantee: each pinned version is made once; two processes that provision at the same moment do not disturb each other (one works, the
  * other waits and says so); a half-made server is never seen, because a finished one appears by one rename.
  */
 import { existsSync } from 'node:fs';
@@ -17,7 +17,7 @@ import { redisBinaryFor } from './plan.ts';
 const temporalBuild = { modules: 160, packages: 1_300 };
 
 /** What can be provisioned: the servers of the stack, and what only tests and chaos need. */
-export type ProvisionedName = ServerName | 'toxiproxy' | 'lake-readers';
+export type ProvisionedName = ServerName | 'toxiproxy' | 'versitygw' | 'lake-readers';
 
 /** RECKON_CACHE, else $XDG_CACHE_HOME/reckon, else ~/.cache/reckon. */
 export function cacheDir(env: NodeJS.ProcessEnv): string {
@@ -33,7 +33,8 @@ export function provisionedDir(name: ProvisionedName, cache: string): string {
     redis: `redis-embedded-${versions.embeddedRedis}-${process.platform}-${process.arch}`,
     temporal: `temporal-${versions.temporalCli}-${process.platform}-${process.arch}`,
     toxiproxy: `toxiproxy-${versions.toxiproxy}-${process.platform}-${process.arch}`,
-    'lake-readers': `lake-readers-${versions.deltalake}-${versions.duckdbPython}-${process.platform}-${process.arch}`,
+    versitygw: `versitygw-${versions.versitygw}-${process.platform}-${process.arch}`,
+    'lake-readers': `lake-readers-${versions.deltalake}-${versions.duckdbPython}-s3-${process.platform}-${process.arch}`,
   };
   return join(cache, folders[name]);
 }
@@ -85,6 +86,7 @@ const make: Record<ProvisionedName, Make> = {
   redis: makeRedis,
   temporal: makeTemporal,
   toxiproxy: makeToxiproxy,
+  versitygw: makeVersitygw,
   'lake-readers': makeLakeReaders,
 };
 
@@ -199,15 +201,26 @@ async function makeToxiproxy(dir: string, env: NodeJS.ProcessEnv, progress: Prog
   await rename(join(dir, 'server'), join(dir, 'toxiproxy-server'));
 }
 
-/** delta-rs, and DuckDB with its Delta extension, as Python packages in one folder (`PYTHONPATH`). */
-async function makeLakeReaders(dir: string, env: NodeJS.ProcessEnv, progress: Progress): Promise<void> {
-  progress(
-    'fetching delta-rs and DuckDB with its Delta extension with pip (about 100 MB, half a minute, once)',
+/** An S3-compatible server on a folder. */
+async function makeVersitygw(dir: string, env: NodeJS.ProcessEnv, progress: Progress): Promise<void> {
+  progress(`building versitygw ${versions.versitygw} with Go (about a minute, once)`);
+  const source = `github.com/versity/versitygw/cmd/versitygw@v${versions.versitygw}`;
+  const built = await withTicks(
+    progress,
+    () => 'go install is at work',
+    () => goInstall(source, dir, env, () => undefined),
   );
+  await requireBuilt('versitygw', 'versitygw', dir, built);
+}
+
+/** delta-rs, and DuckDB with its extensions for Delta and S3, as Python packages in one folder (`PYTHONPATH`). */
+async function makeLakeReaders(dir: string, env: NodeJS.ProcessEnv, progress: Progress): Promise<void> {
+  progress('fetching delta-rs and DuckDB with its extensions with pip (about 100 MB, half a minute, once)');
   const packages = [
     `deltalake==${versions.deltalake}`,
     `duckdb==${versions.duckdbPython}`,
     `duckdb-extension-delta==${versions.duckdbPython}`,
+    `duckdb-extension-httpfs==${versions.duckdbPython}`,
   ];
   const args = [
     '-m',

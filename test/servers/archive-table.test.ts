@@ -2,15 +2,7 @@
  * The lake: concurrent committers lose nothing, a torn log is told, ranges that do not fit are refused, and the files hold
  * what was decoded, read by DuckDB (by others: `parquet-readers.test.ts`).
  */
-import {
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
@@ -19,8 +11,9 @@ import { DeltaTable } from '../../batch/delta-log.ts';
 import { eventColumns, RowBuffer } from '../../batch/event-table.ts';
 import { DuckDb, quotePath } from '../../clients/duckdb.ts';
 import { readUtf8 } from '../../clients/kafka.ts';
-import { LocalObjectStore } from '../../clients/object-store.ts';
+import type { ObjectStore } from '../../clients/object-store.ts';
 import { createDecoder } from '../../domain/decode.ts';
+import { lakeKinds, truncateObject, useLakes } from '../support/lakes.ts';
 import { pipeline } from '../support/odd-pipeline.ts';
 import { anyLog } from '../support/random-log.ts';
 import type { Entry } from '../support/random-log.ts';
@@ -38,17 +31,16 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-let lakes = 0;
-const newLake = () => new LocalObjectStore(join(folder, `lake-${++lakes}`));
-const logFolder = (store: LocalObjectStore, root: string) => store.location(`${root}/_delta_log`);
+const newLake = useLakes();
+const versionPath = (version: number) => `t/_delta_log/${String(version).padStart(20, '0')}.json`;
 const addOf = (path: string) => ({
   add: { path, partitionValues: {}, size: 1, modificationTime: 1, dataChange: true },
 });
 const written = { commitInfo: { operation: 'WRITE' } };
 
-describe('the log', () => {
+describe.each(lakeKinds)('the log, on %s', (kind) => {
   it('8 concurrent committers lose nothing, and every version is one of theirs', async () => {
-    const store = newLake();
+    const { store, scratch } = await newLake(kind);
     const [committers, each] = [8, 25];
     const tables = Array.from({ length: committers }, () => new DeltaTable(store, 'events'));
     // They create it at once, too.
@@ -76,11 +68,27 @@ describe('the log', () => {
     expect(snapshot.files.size).toBe(committers * each);
     // Every commit was built on the one before it: none counted on a stale snapshot.
     expect(snapshot.transactions.get('counter')?.version).toBe(committers * each);
-    expect(readdirSync(store.location('_scratch'))).toEqual([]);
+    expect(scratch()).toEqual([]);
+  });
+
+  it('no two versions are ever equal, also where two writers write the same', async () => {
+    const { store } = await newLake(kind);
+    const tables = [new DeltaTable(store, 't'), new DeltaTable(store, 't')];
+    await tables[0]?.create([], {}, 1);
+    for (const table of tables) await table.commit(() => [written, addOf('same')]);
+    await tables[0]?.commit(() => [addOf('unsaid')]);
+    const texts = await Promise.all(
+      [0, 1, 2, 3].map(async (version) =>
+        Buffer.from((await store.get(versionPath(version))) ?? []).toString(),
+      ),
+    );
+    const ids = texts.map((text) => /^\{"commitInfo":\{[^}]*"txnId":"([0-9a-f-]{36})"\}\}\n/.exec(text)?.[1]);
+    expect(ids).not.toContain(undefined);
+    expect(new Set(ids).size).toBe(4);
   });
 
   it('is refreshed by those who only read', async () => {
-    const store = newLake();
+    const { store } = await newLake(kind);
     const [writer, reader] = [new DeltaTable(store, 't'), new DeltaTable(store, 't')];
     expect((await reader.refresh()).version).toBe(-1);
     await writer.create([], {}, 1);
@@ -90,28 +98,28 @@ describe('the log', () => {
     expect((await reader.refresh()).version).toBe(1);
   });
 
-  const broken: [string, (log: string) => void][] = [
-    ['torn in the middle', (log) => truncateSync(join(log, `${'1'.padStart(20, '0')}.json`), 20)],
-    ['empty', (log) => truncateSync(join(log, `${'1'.padStart(20, '0')}.json`), 0)],
-    ['not JSON', (log) => writeFileSync(join(log, `${'1'.padStart(20, '0')}.json`), 'hello\n')],
-    ['JSON, but no action', (log) => writeFileSync(join(log, `${'1'.padStart(20, '0')}.json`), 'null\n')],
-    ['missing', (log) => unlinkSync(join(log, `${'1'.padStart(20, '0')}.json`))],
-    ['missing at the start', (log) => unlinkSync(join(log, `${'0'.padStart(20, '0')}.json`))],
+  const broken: [string, (store: ObjectStore) => Promise<void>][] = [
+    ['torn in the middle', (store) => truncateObject(store, versionPath(1), 20)],
+    ['empty', (store) => truncateObject(store, versionPath(1), 0)],
+    ['not JSON', (store) => store.put(versionPath(1), Buffer.from('hello\n'))],
+    ['JSON, but no action', (store) => store.put(versionPath(1), Buffer.from('null\n'))],
+    ['missing', (store) => store.remove(versionPath(1))],
+    ['missing at the start', (store) => store.remove(versionPath(0))],
   ];
   it.each(broken)(
     'a version that is %s makes the table unreadable, and nothing is written over it',
     async (_name, damage) => {
-      const store = newLake();
+      const { store } = await newLake(kind);
       const table = new DeltaTable(store, 't');
       await table.create([], {}, 1);
       for (const name of ['a', 'b']) await table.commit(() => [written, addOf(name)]);
-      damage(logFolder(store, 't'));
-      const before = readdirSync(logFolder(store, 't'));
+      await damage(store);
+      const before = await store.list('t');
       const fresh = new DeltaTable(store, 't');
       await expect(fresh.refresh()).rejects.toMatchObject({ code: 'corrupt-lake' });
       await expect(fresh.create([], {}, 1)).rejects.toMatchObject({ code: 'corrupt-lake' });
       await expect(fresh.commit(() => [written])).rejects.toMatchObject({ code: 'corrupt-lake' });
-      expect(readdirSync(logFolder(store, 't'))).toEqual(before);
+      expect(await store.list('t')).toEqual(before);
     },
   );
 });
@@ -133,9 +141,9 @@ const rangeOf = (log: readonly Entry[], expectedOffset: number, partition = 0) =
   rows: rowsOf(log, partition),
 });
 
-describe('append', () => {
+describe.each(lakeKinds)('append, on %s', (kind) => {
   it('refuses a range that does not begin where the archive ends, and commits nothing of it', async () => {
-    const store = newLake();
+    const { store } = await newLake(kind);
     const archive = new ArchiveTable(store, pipeline);
     await archive.create(null, 1);
     const log = sample(20);
@@ -154,7 +162,7 @@ describe('append', () => {
   });
 
   it('of 4 archivers with the same range one wins, so that every offset is there once', async () => {
-    const store = newLake();
+    const { store } = await newLake(kind);
     const archives = Array.from({ length: 4 }, () => new ArchiveTable(store, pipeline));
     await Promise.all(archives.map((archive) => archive.create(null, 1)));
     const log = sample(20);
@@ -176,13 +184,14 @@ describe('append', () => {
     for (const one of databases) one.close();
     expect(won.filter(Boolean)).toHaveLength(1);
     const archive = archives[0] as ArchiveTable;
-    const files = (await archive.files()).map((file) => archive.locationOf(file));
-    expect(files).toHaveLength(1);
+    const copies = await archive.localCopies(await archive.files());
+    expect(copies.files).toHaveLength(1);
     expect(
       await database.query(
-        `SELECT count(*) AS n, count(DISTINCT _offset) AS d FROM read_parquet(${quotePath(files[0] ?? '')})`,
+        `SELECT count(*) AS n, count(DISTINCT _offset) AS d FROM read_parquet(${quotePath(copies.files[0] ?? '')})`,
       ),
     ).toEqual([{ n: BigInt(log.length), d: BigInt(log.length) }]);
+    await copies.release();
   });
 });
 
@@ -191,13 +200,15 @@ const hex = (text: unknown) =>
 
 /** The one file of a log, in a lake of its own, and what the log says of it. */
 async function archived(log: readonly Entry[]): Promise<{ location: string; stats: Stats }> {
-  const store = newLake();
+  const { store } = await newLake();
   const archive = new ArchiveTable(store, pipeline);
   await archive.create(null, 1);
   expect(await archive.append(database, [rangeOf(log, 0, 3)], 1)).toBe(true);
   const [file] = await archive.files();
-  const [version] = readdirSync(logFolder(store, archive.table.root)).slice(-1);
-  const lines = readFileSync(join(logFolder(store, archive.table.root), version ?? ''), 'utf8')
+  const newest = (await store.list(`${archive.table.root}/_delta_log`)).at(-1)?.name ?? '';
+  const bytes = await store.get(`${archive.table.root}/_delta_log/${newest}`);
+  const lines = Buffer.from(bytes ?? [])
+    .toString()
     .trim()
     .split('\n');
   const add = lines

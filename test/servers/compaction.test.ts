@@ -12,9 +12,10 @@ import { eventColumns, RowBuffer } from '../../batch/event-table.ts';
 import { parseStatistics } from '../../batch/file-statistics.ts';
 import { DuckDb, quotePath } from '../../clients/duckdb.ts';
 import { readUtf8 } from '../../clients/kafka.ts';
-import { LocalObjectStore } from '../../clients/object-store.ts';
 import { createDecoder } from '../../domain/decode.ts';
 import { click, clicks } from '../support/commit-writer.ts';
+import { lakeKinds, useLakes } from '../support/lakes.ts';
+import type { LakeKind } from '../support/lakes.ts';
 import { readByOthers } from '../support/lake-readers.ts';
 
 const decode = createDecoder(clicks, readUtf8);
@@ -40,12 +41,12 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-let lakes = 0;
-async function newArchive() {
-  const store = new LocalObjectStore(join(folder, `lake-${++lakes}`));
+const newLake = useLakes();
+async function newArchive(kind: LakeKind) {
+  const { store, connection } = await newLake(kind);
   const archive = new ArchiveTable(store, clicks);
   await archive.create(null, nowMs);
-  return { store, archive };
+  return { store, archive, connection };
 }
 
 async function append(archive: ArchiveTable, using: DuckDb, partition: number, from: number, count: number) {
@@ -68,78 +69,89 @@ async function append(archive: ArchiveTable, using: DuckDb, partition: number, f
 async function rowsOf(archive: ArchiveTable) {
   const files = await archive.files();
   if (files.length === 0) return [];
-  return database.query(
+  const copies = await archive.localCopies(files);
+  const rows = database.query(
     `SELECT _partition, _offset, _timestamp::VARCHAR AS stamped, _id, _time::VARCHAR AS at, _rejected, _raw::VARCHAR AS raw, id
-     FROM read_parquet([${files.map((file) => quotePath(archive.locationOf(file))).join(', ')}]) ORDER BY ALL`,
+     FROM read_parquet([${copies.files.map(quotePath).join(', ')}]) ORDER BY ALL`,
   );
+  return rows.finally(() => copies.release());
 }
 
-it('rows are the same, for others too; files are fewer, sorted by event time, with bounds that bound', async () => {
-  const { store, archive } = await newArchive();
-  for (let i = 0; i < 9; i++) await append(archive, database, i % 2, 10 * Math.floor(i / 2), 10);
-  const before = await rowsOf(archive);
-  expect(before).toHaveLength(90);
-  const done = await compact(archive.table, store, database, nowMs);
-  expect(done).toEqual({ removed: 9, added: 2, rows: 90 });
-  expect(await rowsOf(archive)).toEqual(before);
-  for (const file of await archive.files()) {
-    const location = archive.locationOf(file);
-    const times = await database.query(
-      `SELECT epoch_ms(_time)::DOUBLE AS t FROM read_parquet(${quotePath(location)})`,
-    );
-    const known = times.flatMap(({ t }) => (typeof t === 'number' ? [t] : []));
-    expect(known).toEqual([...known].sort((a, b) => a - b));
-    expect(known.length).toBeGreaterThan(30);
-  }
-  for (const { stats } of (await archive.table.refresh()).files.values()) {
-    const { minValues, maxValues, numRecords } = parseStatistics(stats);
-    const inFile = before.filter(({ _partition }) => _partition === minValues._partition);
-    expect(numRecords).toBe(inFile.length);
-    expect([minValues._offset, maxValues._offset]).toEqual([0, inFile.length - 1]);
-    const times = inFile.flatMap(({ at }) =>
-      at === null ? [] : [Date.parse(`${String(at).replace(' ', 'T')}:00`)],
-    );
-    expect(Date.parse(minValues._time ?? '')).toBe(Math.min(...times));
-    expect(Date.parse(maxValues._time ?? '')).toBe(Math.max(...times));
-  }
-  const sums = {
-    rows: 90,
-    sums: { _offset: String(before.reduce((sum, row) => sum + Number(row['_offset']), 0)) },
-  };
-  const others = await readByOthers(store.location(`${clicks.name}/events`), ['_offset']);
-  expect(others).toMatchObject({ deltaRs: sums, duckDb: sums });
-  // Nothing is left to do.
-  expect(await compact(archive.table, store, database, nowMs)).toEqual({ removed: 0, added: 0, rows: 0 });
-  // The archive goes on where it was.
-  await append(archive, database, 0, 50, 10);
-  expect(await rowsOf(archive)).toHaveLength(100);
-}, 120_000);
+it.each(lakeKinds)(
+  'on %s, rows are the same, for others too; files are fewer, sorted by event time, with bounds that bound',
+  async (kind) => {
+    const { store, archive, connection } = await newArchive(kind);
+    for (let i = 0; i < 9; i++) await append(archive, database, i % 2, 10 * Math.floor(i / 2), 10);
+    const before = await rowsOf(archive);
+    expect(before).toHaveLength(90);
+    const done = await compact(archive.table, store, database, nowMs);
+    expect(done).toEqual({ removed: 9, added: 2, rows: 90 });
+    expect(await rowsOf(archive)).toEqual(before);
+    const copies = await archive.localCopies(await archive.files());
+    for (const location of copies.files) {
+      const times = await database.query(
+        `SELECT epoch_ms(_time)::DOUBLE AS t FROM read_parquet(${quotePath(location)})`,
+      );
+      const known = times.flatMap(({ t }) => (typeof t === 'number' ? [t] : []));
+      expect(known).toEqual([...known].sort((a, b) => a - b));
+      expect(known.length).toBeGreaterThan(30);
+    }
+    await copies.release();
+    for (const { stats } of (await archive.table.refresh()).files.values()) {
+      const { minValues, maxValues, numRecords } = parseStatistics(stats);
+      const inFile = before.filter(({ _partition }) => _partition === minValues._partition);
+      expect(numRecords).toBe(inFile.length);
+      expect([minValues._offset, maxValues._offset]).toEqual([0, inFile.length - 1]);
+      const times = inFile.flatMap(({ at }) =>
+        at === null ? [] : [Date.parse(`${String(at).replace(' ', 'T')}:00`)],
+      );
+      expect(Date.parse(minValues._time ?? '')).toBe(Math.min(...times));
+      expect(Date.parse(maxValues._time ?? '')).toBe(Math.max(...times));
+    }
+    const sums = {
+      rows: 90,
+      sums: { _offset: String(before.reduce((sum, row) => sum + Number(row['_offset']), 0)) },
+    };
+    const others = await readByOthers(store.location(`${clicks.name}/events`), ['_offset'], connection);
+    expect(others).toMatchObject({ deltaRs: sums, duckDb: sums });
+    // Nothing is left to do.
+    expect(await compact(archive.table, store, database, nowMs)).toEqual({ removed: 0, added: 0, rows: 0 });
+    // The archive goes on where it was.
+    await append(archive, database, 0, 50, 10);
+    expect(await rowsOf(archive)).toHaveLength(100);
+  },
+  120_000,
+);
 
-it('8 appenders and 2 compactors at once: no row is lost, none is there twice', async () => {
-  const { store, archive } = await newArchive();
-  const each = 12;
-  let appending = 8;
-  const appenders = Array.from({ length: 8 }, async (_, partition) => {
-    const own = new ArchiveTable(store, clicks);
-    const using = await openDatabase();
-    for (let i = 0; i < each; i++) await append(own, using, partition, 5 * i, 5);
-    appending--;
-  });
-  let removed = 0;
-  const compactors = Array.from({ length: 2 }, async () => {
-    const own = new ArchiveTable(store, clicks);
-    const using = await openDatabase();
-    while (appending > 0) removed += (await compact(own.table, store, using, nowMs)).removed;
-  });
-  await Promise.all([...appenders, ...compactors]);
-  await compact(archive.table, store, database, nowMs);
-  expect(removed).toBeGreaterThan(8);
-  const rows = (await rowsOf(archive)).map(
-    ({ _partition, _offset }) => `${Number(_partition)}:${Number(_offset)}`,
-  );
-  const all = Array.from({ length: 8 }, (_, p) => Array.from({ length: 5 * each }, (__, o) => `${p}:${o}`));
-  expect(rows).toEqual(all.flat());
-}, 120_000);
+it.each(lakeKinds)(
+  'on %s, 8 appenders and 2 compactors at once: no row is lost, none is there twice',
+  async (kind) => {
+    const { store, archive } = await newArchive(kind);
+    const each = 12;
+    let appending = 8;
+    const appenders = Array.from({ length: 8 }, async (_, partition) => {
+      const own = new ArchiveTable(store, clicks);
+      const using = await openDatabase();
+      for (let i = 0; i < each; i++) await append(own, using, partition, 5 * i, 5);
+      appending--;
+    });
+    let removed = 0;
+    const compactors = Array.from({ length: 2 }, async () => {
+      const own = new ArchiveTable(store, clicks);
+      const using = await openDatabase();
+      while (appending > 0) removed += (await compact(own.table, store, using, nowMs)).removed;
+    });
+    await Promise.all([...appenders, ...compactors]);
+    await compact(archive.table, store, database, nowMs);
+    expect(removed).toBeGreaterThan(8);
+    const rows = (await rowsOf(archive)).map(
+      ({ _partition, _offset }) => `${Number(_partition)}:${Number(_offset)}`,
+    );
+    const all = Array.from({ length: 8 }, (_, p) => Array.from({ length: 5 * each }, (__, o) => `${p}:${o}`));
+    expect(rows).toEqual(all.flat());
+  },
+  120_000,
+);
 
 describe('what is rewritten', () => {
   const file = (first: number, size: number): AddFile => ({

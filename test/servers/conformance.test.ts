@@ -17,7 +17,7 @@ import type { Report } from '../../domain/report.ts';
 import { metaKey, paneIndexKey, paneKey, sketchKey } from '../../stream/keys.ts';
 import type { PaneCells } from '../../stream/pane-cells.ts';
 import { PartitionFold } from '../../stream/fold.ts';
-import { snapshotSpeed } from '../../stream/snapshot.ts';
+import { snapshotSpeed, withSnapshot } from '../../stream/snapshot.ts';
 import { StateStore } from '../../stream/state-store.ts';
 import { naiveOutcome } from '../support/naive-model.ts';
 import { pipeline, rules } from '../support/odd-pipeline.ts';
@@ -51,10 +51,8 @@ async function fill(logs: readonly (readonly Entry[])[], commitEvery: number) {
   await server.redis.flushall();
   const store = new StateStore(server.redis, pipeline);
   // A path in which DuckDB could take characters for wildcards or quotes.
-  const archive = new ArchiveTable(
-    new LocalObjectStore(join(server.folder, `la[k]e*?'s ${randomUUID()}`)),
-    pipeline,
-  );
+  const objects = new LocalObjectStore(join(server.folder, `la[k]e*?'s ${randomUUID()}`));
+  const archive = new ArchiveTable(objects, pipeline);
   await archive.create(null, 1);
   for (const [partition, log] of logs.entries()) {
     const records = log.map(({ record }) => ({ ...record, partition }));
@@ -76,13 +74,10 @@ async function fill(logs: readonly (readonly Entry[])[], commitEvery: number) {
   }
   const compare = async (scope: 'all' | 'closed' = 'all', sliceRows?: number): Promise<Report> => {
     const log = logs.map((_, partition) => ({ partition, start: 0, end: 0 }));
-    const deps = { store, database, log, folder: join(server.folder, 'snapshots') };
-    return compareLayers(
-      database,
-      archive,
-      pipeline,
-      await snapshotSpeed(deps, pipeline, scope, randomUUID()),
-      sliceRows,
+    const deps = { store, database, log, objects };
+    const snapshot = await snapshotSpeed(deps, pipeline, scope, randomUUID());
+    return withSnapshot(objects, snapshot, (side) =>
+      compareLayers(database, archive, pipeline, snapshot, side, sliceRows),
     );
   };
   return { store, compare };

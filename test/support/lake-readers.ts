@@ -1,10 +1,11 @@
 /**
- * The lake as others read it: delta-rs, and DuckDB's Delta extension, in Python. They share no code with the project; what
+ * The lake as others read it: delta-rs, and DuckDB's Delta extension (on a bucket with its S3 extension), in Python. They share no code with the project; what
  * they say of a table is what its users will see.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { provision } from '../../scripts/stack/provision.ts';
+import type { S3Server } from '../../scripts/stack/versitygw.ts';
 
 /** Rows of a table, and the sum of each column that was asked for, as text; null where there is nothing to add up. */
 export interface TableSums {
@@ -16,18 +17,22 @@ const script = `
 import json, os, sys
 import duckdb
 from deltalake import DeltaTable, QueryBuilder
-paths, columns = json.loads(sys.argv[1]), sys.argv[2:]
+paths, options, columns = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:]
 asked = "".join(f', sum("{name}") AS "{name}"' for name in columns)
 def shown(row):
     text = [None if value is None else str(value) for value in row]
     return {"rows": int(row[0]), "sums": dict(zip(columns, text[1:]))}
 connection = duckdb.connect()
-for folder, _, files in os.walk(os.path.join(os.environ["PYTHONPATH"], "duckdb_extension_delta")):
-    for name in files:
-        if name.endswith(".duckdb_extension"):
-            connection.execute(f"LOAD '{os.path.join(folder, name)}'")
+for extension in ["httpfs", "delta"]:
+    for folder, _, files in os.walk(os.path.join(os.environ["PYTHONPATH"], f"duckdb_extension_{extension}")):
+        for name in files:
+            if name.endswith(".duckdb_extension"):
+                connection.execute(f"LOAD '{os.path.join(folder, name)}'")
+if options:
+    connection.execute(f"""CREATE SECRET (TYPE s3, KEY_ID '{options["aws_access_key_id"]}', SECRET '{options["aws_secret_access_key"]}',
+        REGION '{options["aws_region"]}', ENDPOINT '{options["aws_endpoint"].removeprefix("http://")}', URL_STYLE 'path', USE_SSL false)""")
 def read(path):
-    table = DeltaTable(path)
+    table = DeltaTable(path, storage_options=options)
     batches = QueryBuilder().register("t", table).execute(f"SELECT count(*) AS _rows{asked} FROM t")
     found = batches.read_all()
     delta_rs = shown([found.column(name)[0].as_py() for name in ["_rows", *columns]])
@@ -42,9 +47,17 @@ export interface OthersSums {
   readonly duckDb: TableSums;
 }
 
-/** @param path folder of the table @param columns whose sums are wanted */
-export async function readByOthers(path: string, columns: readonly string[]): Promise<OthersSums> {
-  const [found] = await readAllByOthers([path], columns);
+/**
+ * @param path folder of the table, or its URL in a bucket
+ * @param columns whose sums are wanted
+ * @param server that has the bucket; null for a local disk
+ */
+export async function readByOthers(
+  path: string,
+  columns: readonly string[],
+  server: S3Server | null = null,
+): Promise<OthersSums> {
+  const [found] = await readAllByOthers([path], columns, server);
   if (found === undefined) throw new Error('Python has read nothing');
   return found;
 }
@@ -53,10 +66,21 @@ export async function readByOthers(path: string, columns: readonly string[]): Pr
 export async function readAllByOthers(
   paths: readonly string[],
   columns: readonly string[],
+  server: S3Server | null = null,
 ): Promise<OthersSums[]> {
   const packages = await provision('lake-readers', process.env, (line) => process.stderr.write(`${line}\n`));
   const env = { ...process.env, PYTHONPATH: packages };
-  const args = ['-c', script, JSON.stringify(paths), ...columns];
+  const options =
+    server === null
+      ? {}
+      : {
+          aws_endpoint: server.endpoint,
+          aws_region: server.region,
+          aws_access_key_id: server.credentials.accessKeyId,
+          aws_secret_access_key: server.credentials.secretAccessKey,
+          aws_allow_http: 'true',
+        };
+  const args = ['-c', script, JSON.stringify(paths), JSON.stringify(options), ...columns];
   const { stdout } = await promisify(execFile)('python3', args, { env });
   return JSON.parse(stdout) as OthersSums[];
 }

@@ -1,5 +1,6 @@
 /** What the environment may say, and how a wrong variable is named. */
-import { readConfig } from '../../apps/config.ts';
+import { join } from 'node:path';
+import { readConfig, toEnvironment } from '../../apps/config.ts';
 
 const redisUrlOf = (url: string) => readConfig({ RECKON_HOME: __dirname, REDIS_URL: url }).redisUrl;
 
@@ -21,4 +22,44 @@ it.each([
   ['redis://:secret@a:7001,redis://b:7002', /REDIS_URL: names nodes with different passwords or schemes/],
 ])('REDIS_URL may not be %s', (url, message) => {
   expect(() => redisUrlOf(url)).toThrow(message);
+});
+
+const lakeUrlOf = (url: string) => readConfig({ RECKON_HOME: __dirname, LAKE_URL: url }).lakeUrl;
+
+it.each([
+  ['s3://bucket', 's3://bucket'],
+  ['s3://bucket/', 's3://bucket'],
+  ['s3://my.bucket-1/a/b c/', 's3://my.bucket-1/a/b c'],
+  ['file:///srv/a%20lake', '/srv/a lake'],
+  ['/srv/lake', '/srv/lake'],
+  ['./lake', join(process.cwd(), 'lake')],
+  ['', join(__dirname, 'lake')],
+])('LAKE_URL may be %s, and other processes are told the same', (url, expected) => {
+  expect(lakeUrlOf(url)).toBe(expected);
+  const config = readConfig({ RECKON_HOME: __dirname, LAKE_URL: url, LAKE_CACHE_BYTES: '12' });
+  const told = readConfig(toEnvironment(config));
+  expect([told.lakeUrl, told.lakeCacheBytes]).toEqual([expected, 12]);
+});
+
+it.each([
+  's3://',
+  's3://Bucket',
+  's3://b',
+  's3://bucket//x',
+  's3://key:secret@bucket',
+  's3:bucket',
+  'gs://bucket',
+  'file://lake',
+  'https://s3.example/bucket',
+])('LAKE_URL may not be %s', (url) => {
+  expect(() => lakeUrlOf(url)).toThrow(
+    /^The environment is wrong: LAKE_URL: must be s3:\/\/bucket\[\/prefix\], file:\/\/\/folder, or the path of a folder\.$/,
+  );
+});
+
+it('local copies of a lake may take 10 GiB, or what LAKE_CACHE_BYTES says', () => {
+  expect(readConfig({ RECKON_HOME: __dirname }).lakeCacheBytes).toBe(10_737_418_240);
+  expect(() => readConfig({ RECKON_HOME: __dirname, LAKE_CACHE_BYTES: '10GB' })).toThrow(
+    /LAKE_CACHE_BYTES: /,
+  );
 });

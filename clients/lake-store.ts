@@ -1,0 +1,76 @@
+/**
+ * Opens the store that LAKE_URL names. Guarantee: a store that would let two writers have the same version of a table is refused
+ * before anything is written to it.
+ */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { ReckonError } from '../domain/errors.ts';
+import { LocalObjectStore } from './object-store.ts';
+import type { ObjectStore } from './object-store.ts';
+
+export interface LakeSettings {
+  /** `s3://bucket[/prefix]`, or the path of a folder. */
+  readonly lakeUrl: string;
+  /** What copies of a lake that is not on a local disk may take. */
+  readonly lakeCacheBytes: number;
+  /** Local folder of the process's own files. */
+  readonly home: string;
+}
+
+/** @throws ReckonError `unsafe-server`, `unreachable`, or `invalid-config` where bucket, region or credentials are wrong */
+export async function openLakeStore({ lakeUrl, lakeCacheBytes, home }: LakeSettings): Promise<ObjectStore> {
+  const store = lakeUrl.startsWith('s3://')
+    ? // Loaded where it is needed: the SDK takes a moment.
+      new (await import('./s3-store.ts')).S3ObjectStore({
+        url: lakeUrl,
+        folder: join(home, 'tmp', 'lake'),
+        cacheBytes: lakeCacheBytes,
+      })
+    : new LocalObjectStore(lakeUrl);
+  await probePutIfAbsent(store);
+  return store;
+}
+
+/** Errors of link(2) on file systems that have none. */
+const noLinks = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK', 'EXDEV']);
+/** Of folders that are not ours to write to. */
+const notWritable = new Set(['EACCES', 'EROFS', 'ENOTDIR', 'EEXIST', 'ENOSPC', 'EDQUOT']);
+
+/**
+ * @throws ReckonError `unsafe-server` unless the second of two puts of one name is told that it was not the first; `invalid-config`
+ *   where nothing can be put
+ */
+export async function probePutIfAbsent(store: ObjectStore): Promise<void> {
+  const path = `_scratch/probe-${randomUUID()}`;
+  const unsafe = (why: string, cause?: unknown) =>
+    new ReckonError(
+      'unsafe-server',
+      `The lake at ${store.url} is not safe for several writers: ${why}.`,
+      'Two of them could write the same version of a table, and one would be lost. Use another store.',
+      { cause },
+    );
+  const put = (text: string) => store.putIfAbsent(path, Buffer.from(`${text} ${randomUUID()}`));
+  try {
+    const first = await put('first');
+    const before = await store.get(path);
+    if (!first || before === null) throw unsafe('an object that was just written is not there');
+    const second = await put('second');
+    const after = await store.get(path);
+    if (second || after === null || Buffer.compare(before, after) !== 0)
+      throw unsafe('it replaces an object that must not be replaced (If-None-Match is ignored)');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    if (noLinks.has(code)) throw unsafe(`its file system has no hard links (${code})`, error);
+    if (notWritable.has(code))
+      throw new ReckonError(
+        'invalid-config',
+        `LAKE_URL: ${store.url} cannot be written to (${code}).`,
+        'Make it writable, or name another folder.',
+        { cause: error },
+      );
+    throw error;
+  } finally {
+    // What went wrong is told above; a probe that is left behind harms nobody.
+    await store.remove(path).catch(() => undefined);
+  }
+}
