@@ -16,8 +16,12 @@ import type { Action, TableSnapshot } from './delta-actions.ts';
 import { DeltaTable } from './delta-log.ts';
 import { eventColumns } from './event-table.ts';
 import type { RowBuffer } from './event-table.ts';
-import { dataFileOf } from './file-statistics.ts';
+import { expiredOf } from './expiry.ts';
+import type { Expired } from './expiry.ts';
+import { dataFilesOf } from './file-statistics.ts';
 import type { DataFile } from './file-statistics.ts';
+import { holdLease } from './lease.ts';
+import type { Lease } from './lease.ts';
 
 /** Rows of one partition, to follow offset `expectedOffset − 1`. */
 export interface ArchiveRange {
@@ -90,24 +94,38 @@ export class ArchiveTable {
     const snapshot = await this.table.refresh();
     const nextOffset = this.#nextOffset(snapshot, partition);
     if (nextOffset === null) return null;
-    let logTimeMs = Number.NEGATIVE_INFINITY;
-    for (const { newestMs } of filesOf(snapshot, partition)) logTimeMs = Math.max(logTimeMs, newestMs);
+    let logTimeMs = expiredOf(snapshot).get(partition)?.logTimeMs ?? Number.NEGATIVE_INFINITY;
+    for (const { newestMs } of dataFilesOf(snapshot, partition)) logTimeMs = Math.max(logTimeMs, newestMs);
     return { nextOffset, logTimeMs };
+  }
+
+  /** What has left the lake for its age, by partition; nothing of the others has. */
+  async expired(): Promise<ReadonlyMap<number, Expired>> {
+    return expiredOf(await this.table.refresh());
   }
 
   /** The data files as of now, by partition and first offset. */
   async files(): Promise<DataFile[]> {
-    return filesOf(await this.table.refresh());
+    return dataFilesOf(await this.table.refresh());
   }
 
   /** The data files of one partition, by first offset. */
   async filesOf(partition: number): Promise<DataFile[]> {
-    return filesOf(await this.table.refresh(), partition);
+    return dataFilesOf(await this.table.refresh(), partition);
   }
 
   /** Where other programs find a data file. */
   locationOf({ path }: DataFile): string {
     return this.#store.location(`${this.table.root}/${path}`);
+  }
+
+  /** Keeps vacuum away from data files until the lease is released; for whoever reads them for long. */
+  hold(files: readonly DataFile[]): Promise<Lease> {
+    return holdLease(
+      this.table,
+      this.#store,
+      files.map(({ path }) => path),
+    );
   }
 
   /** Data files as what DuckDB opens, until they are released. */
@@ -168,11 +186,4 @@ export class ArchiveTable {
       ? Number(appId.slice(prefix.length))
       : null;
   }
-}
-
-function filesOf(snapshot: TableSnapshot, partition: number | null = null): DataFile[] {
-  return [...snapshot.files.values()]
-    .map(dataFileOf)
-    .filter((file) => partition === null || file.partition === partition)
-    .sort((a, b) => a.partition - b.partition || a.firstOffset - b.firstOffset);
 }
