@@ -35,6 +35,7 @@ const environment = z.object({
   TEMPORAL_NAMESPACE: z.string().default('default'),
   TEMPORAL_TASK_QUEUE: z.string().default('reckon'),
   LAKE_URL: z.string().optional(),
+  LAKE_COLD_DIR: z.string().optional(),
   REPORTS_DIR: z.string().optional(),
   RECKON_HOME: z.string().optional(),
   RECKON_PIPELINE: z.string().optional(),
@@ -66,6 +67,8 @@ export interface Config {
   readonly temporalTaskQueue: string;
   /** Folder of the Delta tables. */
   readonly lakeUrl: string;
+  /** Folder on another disk for the cold files of a local lake; null: they stay below the lake. */
+  readonly lakeColdDir: string | null;
   readonly reportsDir: string;
   /** Folder of the local stack's data, logs and state. */
   readonly home: string;
@@ -99,6 +102,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     temporalNamespace: values.TEMPORAL_NAMESPACE,
     temporalTaskQueue: values.TEMPORAL_TASK_QUEUE,
     lakeUrl: resolve(values.LAKE_URL?.replace(/^file:\/\//, '') ?? join(home, 'lake')),
+    lakeColdDir: values.LAKE_COLD_DIR === undefined ? null : resolve(values.LAKE_COLD_DIR),
     reportsDir: resolve(values.REPORTS_DIR ?? join(home, 'reports')),
     home,
     pipelineFiles: (values.RECKON_PIPELINE ?? join(projectRoot, 'pipelines', 'flights.ts'))
@@ -122,6 +126,7 @@ export function toEnvironment(config: Config): Record<string, string> {
     TEMPORAL_NAMESPACE: config.temporalNamespace,
     TEMPORAL_TASK_QUEUE: config.temporalTaskQueue,
     LAKE_URL: config.lakeUrl,
+    ...(config.lakeColdDir === null ? {} : { LAKE_COLD_DIR: config.lakeColdDir }),
     REPORTS_DIR: config.reportsDir,
     RECKON_HOME: config.home,
     RECKON_PIPELINE: config.pipelineFiles.join(','),

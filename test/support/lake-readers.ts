@@ -34,13 +34,33 @@ duck_db = shown(connection.execute(f"SELECT count(*){asked} FROM delta_scan('{pa
 print(json.dumps({"version": table.version(), "deltaRs": delta_rs, "duckDb": duck_db}))
 `;
 
+const vacuumScript = `
+import json, sys
+from deltalake import DeltaTable
+table = DeltaTable(sys.argv[1])
+print(json.dumps(table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)))
+`;
+
 /** @param path folder of the table @param columns whose sums are wanted */
 export async function readByOthers(
   path: string,
   columns: readonly string[],
 ): Promise<{ version: number; deltaRs: TableSums; duckDb: TableSums }> {
+  return (await runPython(script, [path, ...columns])) as {
+    version: number;
+    deltaRs: TableSums;
+    duckDb: TableSums;
+  };
+}
+
+/** @returns what delta-rs would delete if nothing had to be kept for old readers */
+export async function vacuumByOthers(path: string): Promise<string[]> {
+  return (await runPython(vacuumScript, [path])) as string[];
+}
+
+async function runPython(code: string, args: readonly string[]): Promise<unknown> {
   const packages = await provision('lake-readers', process.env, (line) => process.stderr.write(`${line}\n`));
   const env = { ...process.env, PYTHONPATH: packages };
-  const { stdout } = await promisify(execFile)('python3', ['-c', script, path, ...columns], { env });
-  return JSON.parse(stdout) as { version: number; deltaRs: TableSums; duckDb: TableSums };
+  const { stdout } = await promisify(execFile)('python3', ['-c', code, ...args], { env });
+  return JSON.parse(stdout) as unknown;
 }
