@@ -22,6 +22,7 @@ import { dataFilesOf } from './file-statistics.ts';
 import type { DataFile } from './file-statistics.ts';
 import { holdLease } from './lease.ts';
 import type { Lease } from './lease.ts';
+import { defaultRetentionMs } from './vacuum.ts';
 
 /** Rows of one partition, to follow offset `expectedOffset − 1`. */
 export interface ArchiveRange {
@@ -40,8 +41,6 @@ const rulesProperty = 'reckon.decodingRules';
 const topicProperty = 'reckon.topicId';
 
 const versionsPerCheckpoint = 50;
-/** For so long older versions of the table can be read. */
-const tombstonesMs = 7 * 86_400_000;
 
 export class ArchiveTable {
   readonly table: DeltaTable;
@@ -159,7 +158,8 @@ export class ArchiveTable {
     });
     if (version === null) return false;
     // 3. Now and then a checkpoint, so that nobody has to read every version.
-    if (version % versionsPerCheckpoint === 0) await this.table.checkpoint(database, nowMs - tombstonesMs);
+    if (version % versionsPerCheckpoint === 0)
+      await this.table.checkpoint(database, nowMs - defaultRetentionMs);
     return true;
   }
 

@@ -65,7 +65,9 @@ export function lakeStatus(
     leases: {
       live: live.length,
       expired: leases.length - live.length,
-      files: new Set(live.flatMap((lease) => lease.files)).size,
+      files: new Set(
+        live.flatMap((lease) => (lease.files === 'all' ? [...snapshot.files.keys()] : lease.files)),
+      ).size,
     },
   };
 }

@@ -40,7 +40,7 @@ export interface Lease {
 export interface SeenLease {
   /** In the table's folder. */
   readonly path: string;
-  readonly files: readonly string[];
+  readonly files: readonly string[] | 'all';
   readonly isExpired: boolean;
 }
 
@@ -121,15 +121,17 @@ async function requireHeld(table: DeltaTable, paths: readonly string[], now: () 
     );
 }
 
-/** All leases of a table; what is no lease (torn, or by a newer Reckon) is taken for one that holds nothing. */
+/** All leases of a table; one that cannot be read (by a newer Reckon, or damaged) holds everything until it expires. */
 export async function readLeases(store: ObjectStore, root: string, nowMs: number): Promise<SeenLease[]> {
   const found = await store.list(leaseFolder(root));
   const seen = found.map(async ({ name, modifiedMs }): Promise<SeenLease | null> => {
     const bytes = await store.get(`${leaseFolder(root)}/${name}`);
     // Released since it was listed.
     if (bytes === null) return null;
-    const { files, expiresMs } = parseLease(bytes) ?? { files: [], expiresMs: modifiedMs + leaseMs };
-    return { path: `_leases/${name}`, files, isExpired: expiresMs + clocksMs <= nowMs };
+    const lease = parseLease(bytes);
+    const expiresMs = lease?.expiresMs ?? modifiedMs + leaseMs;
+    const isExpired = expiresMs + clocksMs <= nowMs;
+    return { path: `_leases/${name}`, files: lease?.files ?? 'all', isExpired };
   });
   return (await Promise.all(seen)).filter((lease) => lease !== null);
 }

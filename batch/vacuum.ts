@@ -66,7 +66,9 @@ export function planVacuum(
   retentionMs: number,
   nowMs: number,
 ): VacuumPlan {
-  const held = new Set(leases.flatMap(({ files, isExpired }) => (isExpired ? [] : files)));
+  const live = leases.filter(({ isExpired }) => !isExpired).map(({ files }) => files);
+  const held = new Set(live.flatMap((files) => (files === 'all' ? [] : files)));
+  const isHeld = (path: string) => live.includes('all') || held.has(path);
   const removedBeforeMs = nowMs - Math.max(retentionMs, retentionMinMs);
   const writtenBeforeMs = nowMs - Math.max(retentionMs, orphanMinMs);
   const [removed, orphans]: [Doomed[], Doomed[]] = [[], []];
@@ -75,7 +77,7 @@ export function planVacuum(
     if (!isData(path) || snapshot.files.has(path)) continue;
     const tombstone = snapshot.tombstones.get(path);
     const isDoomed = tombstone ? tombstone.deletionTimestamp < removedBeforeMs : modifiedMs < writtenBeforeMs;
-    if (isDoomed && held.has(path)) heldFiles++;
+    if (isDoomed && isHeld(path)) heldFiles++;
     else if (isDoomed) (tombstone ? removed : orphans).push({ path, bytes });
   }
   return {
