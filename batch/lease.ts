@@ -85,10 +85,10 @@ export async function holdLease(
   await write();
   let renewing: Promise<void> = Promise.resolve();
   const timer = setInterval(() => {
-    // A store that fails for a moment is asked again, until it is too late.
-    renewing = renewing.then(write).catch(() => {
-      if (now() >= expiresMs) lost.abort();
-    });
+    // Also where a renewal does not answer, or this process has slept.
+    if (now() >= expiresMs) lost.abort();
+    // A store that fails for a moment is asked again.
+    renewing = renewing.then(write).catch(() => undefined);
   }, renewMs);
   timer.unref();
   const release = async (): Promise<void> => {

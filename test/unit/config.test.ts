@@ -1,5 +1,6 @@
 /** What the environment may say, and how a wrong variable is named. */
-import { readConfig } from '../../apps/config.ts';
+import { resolve } from 'node:path';
+import { readConfig, toEnvironment } from '../../apps/config.ts';
 
 const redisUrlOf = (url: string) => readConfig({ RECKON_HOME: __dirname, REDIS_URL: url }).redisUrl;
 
@@ -21,4 +22,13 @@ it.each([
   ['redis://:secret@a:7001,redis://b:7002', /REDIS_URL: names nodes with different passwords or schemes/],
 ])('REDIS_URL may not be %s', (url, message) => {
   expect(() => redisUrlOf(url)).toThrow(message);
+});
+
+it('LAKE_COLD_DIR is a folder, or nothing, and processes that are started see the same', () => {
+  const read = (env: NodeJS.ProcessEnv) => readConfig({ RECKON_HOME: __dirname, ...env });
+  expect(read({}).lakeColdDir).toBeNull();
+  expect(toEnvironment(read({}))).not.toHaveProperty('LAKE_COLD_DIR');
+  const config = read({ LAKE_COLD_DIR: 'cold-disk' });
+  expect(config.lakeColdDir).toBe(resolve('cold-disk'));
+  expect(readConfig(toEnvironment(config)).lakeColdDir).toBe(config.lakeColdDir);
 });
