@@ -46,6 +46,11 @@ const environment = z.object({
     .int()
     .min(0)
     .default(10 * 2 ** 30),
+  LAKE_COLD_DIR: z.string().optional(),
+  LAKE_COLD_CLASS: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]*$/, 'must be a storage class of the bucket, such as STANDARD_IA')
+    .optional(),
   REPORTS_DIR: z.string().optional(),
   RECKON_HOME: z.string().optional(),
   RECKON_PIPELINE: z.string().optional(),
@@ -89,6 +94,10 @@ export interface Config {
   readonly lakeUrl: string;
   /** What local copies of a lake in a bucket may take. */
   readonly lakeCacheBytes: number;
+  /** Folder on another disk for the cold files of a local lake; null: they stay below the lake. */
+  readonly lakeColdDir: string | null;
+  /** Storage class of the cold files of a lake in a bucket; null: the bucket's own. */
+  readonly lakeColdClass: string | null;
   readonly reportsDir: string;
   /** Folder of the local stack's data, logs and state. */
   readonly home: string;
@@ -123,6 +132,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     temporalTaskQueue: values.TEMPORAL_TASK_QUEUE,
     lakeUrl: (values.LAKE_URL === undefined ? null : lakeOf(values.LAKE_URL)) ?? join(home, 'lake'),
     lakeCacheBytes: values.LAKE_CACHE_BYTES,
+    lakeColdClass: values.LAKE_COLD_CLASS ?? null,
+    lakeColdDir: values.LAKE_COLD_DIR === undefined ? null : resolve(values.LAKE_COLD_DIR),
     reportsDir: resolve(values.REPORTS_DIR ?? join(home, 'reports')),
     home,
     pipelineFiles: (values.RECKON_PIPELINE ?? join(projectRoot, 'pipelines', 'flights.ts'))
@@ -147,6 +158,8 @@ export function toEnvironment(config: Config): Record<string, string> {
     TEMPORAL_TASK_QUEUE: config.temporalTaskQueue,
     LAKE_URL: config.lakeUrl,
     LAKE_CACHE_BYTES: String(config.lakeCacheBytes),
+    ...(config.lakeColdClass === null ? {} : { LAKE_COLD_CLASS: config.lakeColdClass }),
+    ...(config.lakeColdDir === null ? {} : { LAKE_COLD_DIR: config.lakeColdDir }),
     REPORTS_DIR: config.reportsDir,
     RECKON_HOME: config.home,
     RECKON_PIPELINE: config.pipelineFiles.join(','),

@@ -16,8 +16,13 @@ import type { Action, TableSnapshot } from './delta-actions.ts';
 import { DeltaTable } from './delta-log.ts';
 import { eventColumns } from './event-table.ts';
 import type { RowBuffer } from './event-table.ts';
-import { dataFileOf } from './file-statistics.ts';
+import { expiredOf } from './expiry.ts';
+import type { Expired } from './expiry.ts';
+import { dataFilesOf } from './file-statistics.ts';
 import type { DataFile } from './file-statistics.ts';
+import { holdLease } from './lease.ts';
+import type { Lease } from './lease.ts';
+import { defaultRetentionMs } from './vacuum.ts';
 
 /** Rows of one partition, to follow offset `expectedOffset − 1`. */
 export interface ArchiveRange {
@@ -36,8 +41,6 @@ const rulesProperty = 'reckon.decodingRules';
 const topicProperty = 'reckon.topicId';
 
 const versionsPerCheckpoint = 50;
-/** For so long older versions of the table can be read. */
-const tombstonesMs = 7 * 86_400_000;
 
 export class ArchiveTable {
   readonly table: DeltaTable;
@@ -90,24 +93,38 @@ export class ArchiveTable {
     const snapshot = await this.table.refresh();
     const nextOffset = this.#nextOffset(snapshot, partition);
     if (nextOffset === null) return null;
-    let logTimeMs = Number.NEGATIVE_INFINITY;
-    for (const { newestMs } of filesOf(snapshot, partition)) logTimeMs = Math.max(logTimeMs, newestMs);
+    let logTimeMs = expiredOf(snapshot).get(partition)?.logTimeMs ?? Number.NEGATIVE_INFINITY;
+    for (const { newestMs } of dataFilesOf(snapshot, partition)) logTimeMs = Math.max(logTimeMs, newestMs);
     return { nextOffset, logTimeMs };
+  }
+
+  /** What has left the lake for its age, by partition; nothing of the others has. */
+  async expired(): Promise<ReadonlyMap<number, Expired>> {
+    return expiredOf(await this.table.refresh());
   }
 
   /** The data files as of now, by partition and first offset. */
   async files(): Promise<DataFile[]> {
-    return filesOf(await this.table.refresh());
+    return dataFilesOf(await this.table.refresh());
   }
 
   /** The data files of one partition, by first offset. */
   async filesOf(partition: number): Promise<DataFile[]> {
-    return filesOf(await this.table.refresh(), partition);
+    return dataFilesOf(await this.table.refresh(), partition);
   }
 
   /** Where other programs find a data file. */
   locationOf({ path }: DataFile): string {
     return this.#store.location(`${this.table.root}/${path}`);
+  }
+
+  /** Keeps vacuum away from data files until the lease is released; for whoever reads them for long. */
+  hold(files: readonly DataFile[]): Promise<Lease> {
+    return holdLease(
+      this.table,
+      this.#store,
+      files.map(({ path }) => path),
+    );
   }
 
   /** Data files as what DuckDB opens, until they are released. */
@@ -141,7 +158,8 @@ export class ArchiveTable {
     });
     if (version === null) return false;
     // 3. Now and then a checkpoint, so that nobody has to read every version.
-    if (version % versionsPerCheckpoint === 0) await this.table.checkpoint(database, nowMs - tombstonesMs);
+    if (version % versionsPerCheckpoint === 0)
+      await this.table.checkpoint(database, nowMs - defaultRetentionMs);
     return true;
   }
 
@@ -168,11 +186,4 @@ export class ArchiveTable {
       ? Number(appId.slice(prefix.length))
       : null;
   }
-}
-
-function filesOf(snapshot: TableSnapshot, partition: number | null = null): DataFile[] {
-  return [...snapshot.files.values()]
-    .map(dataFileOf)
-    .filter((file) => partition === null || file.partition === partition)
-    .sort((a, b) => a.partition - b.partition || a.firstOffset - b.firstOffset);
 }

@@ -1,139 +1,154 @@
 /**
  * Compaction: many small files of a partition become few large ones, sorted by event time. Guarantee: a new file holds the rows of
- * exactly those that it replaces, or nothing is changed; readers and appenders go on meanwhile. A file is rewritten once for each
- * power of `runLength` between its size and the target: what is large already costs nothing.
+ * exactly those that it replaces, or nothing is changed; readers and appenders go on meanwhile. What is rewritten is planned by
+ * `compaction-plan.ts`.
  */
 import { randomUUID } from 'node:crypto';
 import { quoteLiteral, quotePath } from '../clients/duckdb.ts';
 import type { DuckDb } from '../clients/duckdb.ts';
 import type { ObjectStore } from '../clients/object-store.ts';
+import { invariant } from '../domain/errors.ts';
+import { planCompaction } from './compaction-plan.ts';
+import type { Run } from './compaction-plan.ts';
 import { corrupt } from './delta-actions.ts';
-import type { Action, AddFile } from './delta-actions.ts';
+import type { Action, AddFile, TableSnapshot } from './delta-actions.ts';
 import type { DeltaTable } from './delta-log.ts';
-import { mergeStatistics, parseStatistics } from './file-statistics.ts';
+import { dataFilesOf, mergeStatistics, parseStatistics } from './file-statistics.ts';
+import { withLease } from './lease.ts';
 
-/** So many neighbours of about the same size are worth a rewrite. */
-const runLength = 4;
-/** Files of at least this size are never rewritten. */
-export const targetBytes = 64 << 20;
 /** Rows of one group of a file, the unit that readers skip by its statistics. */
 const rowGroupRows = 122_880;
+/** What a round has made may be worth the next; the rest is left to the next compaction. */
+const rounds = 8;
+
+export interface CompactionOptions {
+  readonly targetBytes?: number;
+  /** Only plans. */
+  readonly dryRun?: boolean;
+  /** Stops before the next run. */
+  readonly signal?: AbortSignal;
+  /** Told of every run that was done, and how many of the round remain. */
+  readonly onRun?: (run: Run, remaining: number) => void;
+  readonly now?: () => number;
+}
 
 export interface Compacted {
+  /** What was done, or would be. */
+  readonly runs: readonly Run[];
   /** Files that were replaced, and by how many. */
   readonly removed: number;
   readonly added: number;
   readonly rows: number;
 }
 
-/** Files that become one: neighbours by offset, all of one partition. */
-export type Run = readonly AddFile[];
-
-/** @param files live ones of one folder (a partition) @returns what to rewrite, by offset */
-export function planRuns(files: readonly AddFile[], maxBytes = targetBytes): Run[] {
-  const runs: Run[] = [];
-  let run: AddFile[] = [];
-  let bytes = 0;
-  const close = () => {
-    if (run.length >= runLength) runs.push(run);
-    [run, bytes] = [[], 0];
-  };
-  for (const file of [...files].sort((a, b) => firstOffset(a) - firstOffset(b))) {
-    const fits = file.size < maxBytes && bytes + file.size <= 2 * maxBytes;
-    if (run.length > 0 && (!fits || tierOf(file) !== tierOf(run[0] as AddFile))) close();
-    if (file.size >= maxBytes) continue;
-    run.push(file);
-    bytes += file.size;
-  }
-  close();
-  return runs;
-}
-
-/** Files of one tier differ in size by less than `runLength`. */
-function tierOf({ size }: AddFile): number {
-  return Math.floor(Math.log(Math.max(1, size)) / Math.log(runLength));
-}
-
-function firstOffset({ stats }: AddFile): number {
-  return parseStatistics(stats).minValues._offset ?? Number.POSITIVE_INFINITY;
-}
-
 /**
- * Rewrites what is worth it, one run a version.
- * @param maxBytes of a file that is large enough
+ * Rewrites what is worth it, one run a version, until nothing is.
  * @throws ReckonError `corrupt-lake` when a file does not hold the rows that the log says
  */
 export async function compact(
   table: DeltaTable,
   store: ObjectStore,
   database: DuckDb,
-  nowMs: number,
-  maxBytes = targetBytes,
+  options: CompactionOptions = {},
 ): Promise<Compacted> {
-  const total = { removed: 0, added: 0, rows: 0 };
-  const snapshot = await table.refresh();
-  const folders = new Map<string, AddFile[]>();
-  for (const file of snapshot.files.values()) {
-    const folder = file.path.slice(0, file.path.lastIndexOf('/'));
-    const list = folders.get(folder);
-    if (list === undefined) folders.set(folder, [file]);
-    else list.push(file);
-  }
-  for (const [folder, files] of folders)
-    for (const run of planRuns(files, maxBytes)) {
-      const merged = await rewrite(table, store, database, folder, run, nowMs);
-      if (merged === null) continue;
-      total.removed += run.length;
-      total.added++;
-      total.rows += merged;
+  const { now = Date.now, signal } = options;
+  const done: Run[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const files = dataFilesOf(await table.refresh());
+    const runs = planCompaction(files, { ...options, nowMs: now() });
+    if (options.dryRun === true) return { runs, removed: 0, added: 0, rows: 0 };
+    for (const [i, run] of runs.entries()) {
+      if (signal?.aborted === true) break;
+      if (!(await rewrite(table, store, database, run, now))) continue;
+      done.push(run);
+      options.onRun?.(run, runs.length - i - 1);
     }
-  return total;
+    if (runs.length === 0 || signal?.aborted === true) break;
+  }
+  return {
+    runs: done,
+    removed: done.reduce((sum, { files }) => sum + files.length, 0),
+    added: done.length,
+    rows: done.reduce((sum, { rows }) => sum + rows, 0),
+  };
 }
 
-/** @returns how many rows the new file holds; null when another compaction was faster */
+/** @returns false when another compaction, or expiry, was faster */
 async function rewrite(
   table: DeltaTable,
   store: ObjectStore,
   database: DuckDb,
-  folder: string,
   run: Run,
-  nowMs: number,
-): Promise<number | null> {
-  const statistics = mergeStatistics(run.map(({ stats }) => parseStatistics(stats)));
+  now: () => number,
+): Promise<boolean> {
+  const paths = run.files.map(({ path }) => path);
+  const sources = addsOf(await table.refresh(), paths);
+  if (sources === null) return false;
+  const statistics = mergeStatistics(sources.map(({ stats }) => parseStatistics(stats)));
   const { numRecords, minValues, maxValues } = statistics;
   // 1. The new file, under a name that no other writer can have; invisible until step 3.
   const scratch = await store.scratchFile();
-  const sources = await store.localCopies(run.map(({ path }) => `${table.root}/${path}`));
+  const path = `p${run.partition}/${minValues._offset}-${maxValues._offset}-${randomUUID()}.parquet`;
+  let size: number;
+  try {
+    const work = () => merge(table, store, database, paths, scratch);
+    await withLease(table, store, paths, work, now);
+    // 2. It holds as many rows as the log says, and the same offsets.
+    const [found] = await database.query(
+      `SELECT count(*) AS rows, count(DISTINCT _offset) AS offsets, min(_offset) AS low, max(_offset) AS high FROM read_parquet(${quotePath(scratch)})`,
+    );
+    const { rows, offsets, low, high } = found ?? {};
+    const holds = [rows, offsets, low, high].map(Number);
+    const wanted = [numRecords, numRecords, minValues._offset, maxValues._offset];
+    if (!holds.every((value, i) => value === wanted[i]))
+      throw corrupt(
+        `p${run.partition} of the lake holds ${holds[0]} rows in ${paths.length} files whose log says ${numRecords}.`,
+      );
+    size = await store.adopt(scratch, `${table.root}/${path}`);
+  } catch (error) {
+    await store.discard(scratch);
+    throw error;
+  }
+  // 3. It takes their place in one version, if they are all still there. Its rows are no younger than they were.
+  const modificationTime = Math.max(...sources.map((source) => source.modificationTime));
+  const stats = JSON.stringify(statistics);
+  const version = await table.commit((snapshot) => {
+    if (addsOf(snapshot, paths) === null) return null;
+    const nowMs = now();
+    const actions: Action[] = [
+      { commitInfo: { timestamp: nowMs, operation: 'OPTIMIZE', engineInfo: 'Reckon' } },
+      ...paths.map((one) => ({ remove: { path: one, deletionTimestamp: nowMs, dataChange: false } })),
+      { add: { path, partitionValues: {}, size, modificationTime, dataChange: false, stats } },
+    ];
+    return actions;
+  });
+  // A store may have taken a version whose answer was lost: what the table says counts.
+  if (version !== null || (await table.refresh()).files.has(path)) return true;
+  // Somebody was faster: nobody will ever name this file.
+  await store.remove(`${table.root}/${path}`);
+  return false;
+}
+
+/** @returns the files' entries in the log; null where one of them is no longer live */
+function addsOf(snapshot: TableSnapshot, paths: readonly string[]): AddFile[] | null {
+  const adds = paths.flatMap((path) => snapshot.files.get(path) ?? []);
+  return adds.length === paths.length ? adds : null;
+}
+
+/** Writes the rows of the files to a local one. */
+async function merge(
+  table: DeltaTable,
+  store: ObjectStore,
+  database: DuckDb,
+  paths: readonly string[],
+  file: string,
+): Promise<void> {
+  invariant(paths.length > 1, 'a run has at least two files');
+  const sources = await store.localCopies(paths.map((path) => `${table.root}/${path}`));
   await database
     .run(
       `COPY (SELECT * FROM read_parquet([${sources.files.map(quotePath).join(', ')}], union_by_name = true) ORDER BY _time, _offset)
-       TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${rowGroupRows})`,
+       TO ${quoteLiteral(file)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${rowGroupRows})`,
     )
     .finally(() => sources.release());
-  // 2. It holds as many rows as the log says, and the same offsets.
-  const [found] = await database.query(
-    `SELECT count(*) AS rows, count(DISTINCT _offset) AS offsets, min(_offset) AS low, max(_offset) AS high FROM read_parquet(${quotePath(scratch)})`,
-  );
-  const { rows, offsets, low, high } = found ?? {};
-  const holds = [rows, offsets, low, high].map(Number);
-  const wanted = [numRecords, numRecords, minValues._offset, maxValues._offset];
-  if (!holds.every((value, i) => value === wanted[i])) {
-    await store.discard(scratch);
-    throw corrupt(
-      `${folder} of the lake holds ${holds[0]} rows in ${run.length} files whose log says ${numRecords}.`,
-    );
-  }
-  const path = `${folder}/${minValues._offset}-${maxValues._offset}-${randomUUID()}.parquet`;
-  const size = await store.adopt(scratch, `${table.root}/${path}`);
-  // 3. It takes their place in one version, if they are all still there.
-  const stats = JSON.stringify(statistics);
-  const actions: Action[] = [
-    { commitInfo: { timestamp: nowMs, operation: 'OPTIMIZE', engineInfo: 'Reckon' } },
-    ...run.map((file) => ({ remove: { path: file.path, deletionTimestamp: nowMs, dataChange: false } })),
-    { add: { path, partitionValues: {}, size, modificationTime: nowMs, dataChange: false, stats } },
-  ];
-  const version = await table.commit((snapshot) =>
-    run.every((file) => snapshot.files.has(file.path)) ? actions : null,
-  );
-  return version === null ? null : numRecords;
 }

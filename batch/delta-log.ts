@@ -106,20 +106,31 @@ export class DeltaTable {
    * @returns how many files were deleted
    */
   async cleanLog(beforeMs: number): Promise<number> {
-    const last = await readLastCheckpoint(this.#store, this.#logFolder);
-    if (last === null) return 0;
+    const superfluous = await this.superfluousLog(beforeMs);
+    for (const { path } of superfluous) await this.#store.remove(`${this.root}/${path}`);
+    return superfluous.length;
+  }
+
+  /** What `cleanLog` would delete, in its order; paths in the table's folder. */
+  async superfluousLog(beforeMs: number): Promise<{ path: string; bytes: number }[]> {
+    const lastVersion = await this.lastCheckpoint();
     const entries = await this.#store.list(this.#logFolder);
-    const superfluous = entries.flatMap(({ name, modifiedMs }) => {
-      const version = Number((versionFile.exec(name) ?? checkpointFile.exec(name))?.[1] ?? Infinity);
-      return version < last.version ? [{ name, version, modifiedMs }] : [];
-    });
-    let deleted = 0;
-    for (const { name, modifiedMs } of superfluous.sort((a, b) => a.version - b.version)) {
-      if (modifiedMs >= beforeMs) break;
-      await this.#store.remove(`${this.#logFolder}/${name}`);
-      deleted++;
-    }
-    return deleted;
+    const superfluous = entries
+      .map((entry) => {
+        const version = (versionFile.exec(entry.name) ?? checkpointFile.exec(entry.name))?.[1];
+        return { ...entry, version: Number(version ?? Infinity) };
+      })
+      .filter(({ version }) => version < lastVersion)
+      .sort((a, b) => a.version - b.version);
+    const young = superfluous.findIndex(({ modifiedMs }) => modifiedMs >= beforeMs);
+    return superfluous
+      .slice(0, young < 0 ? superfluous.length : young)
+      .map(({ name, bytes }) => ({ path: `_delta_log/${name}`, bytes }));
+  }
+
+  /** The version of the last checkpoint; −1 where there is none. */
+  async lastCheckpoint(): Promise<number> {
+    return (await readLastCheckpoint(this.#store, this.#logFolder))?.version ?? -1;
   }
 
   /** @returns whether the version is ours; no two are ever equal, so that a store can tell whose one is */

@@ -4,7 +4,7 @@
  */
 
 import { corrupt } from './delta-actions.ts';
-import type { AddFile } from './delta-actions.ts';
+import type { AddFile, TableSnapshot } from './delta-actions.ts';
 
 /** Of the columns that have bounds; times are ISO texts in milliseconds. */
 export interface Bounds {
@@ -79,9 +79,45 @@ export interface DataFile {
   /** Bounds of the broker's timestamps. */
   readonly oldestMs: number;
   readonly newestMs: number;
-  readonly bytes: number;
-  /** When its newest rows came into the lake. */
+  /** When the newest of its rows was archived; a file that was made from others has it from them. */
   readonly archivedMs: number;
+  readonly bytes: number;
+}
+
+const dayMs = 86_400_000;
+
+/**
+ * From when the age of a file counts: the later of the newest broker's timestamp and the archiving of its rows, so that replayed
+ * history with timestamps of long ago lives as long as live data does. A clock that is ahead holds a file for a day at most.
+ */
+export function ageFromMs({ newestMs, archivedMs }: DataFile): number {
+  return Math.max(archivedMs, Math.min(newestMs, archivedMs + dayMs));
+}
+
+/** The data files of a table's version, by partition and first offset. */
+export function dataFilesOf(snapshot: TableSnapshot, partition: number | null = null): DataFile[] {
+  return [...snapshot.files.values()]
+    .map(dataFileOf)
+    .filter((file) => partition === null || file.partition === partition)
+    .sort((a, b) => a.partition - b.partition || a.firstOffset - b.firstOffset);
+}
+
+/** Files by partition, in the order in which they come. */
+export function byPartition(files: readonly DataFile[]): Map<number, DataFile[]> {
+  const partitions = new Map<number, DataFile[]>();
+  for (const file of files) {
+    const list = partitions.get(file.partition);
+    if (list === undefined) partitions.set(file.partition, [file]);
+    else list.push(file);
+  }
+  return partitions;
+}
+
+/** Cold files are in a folder of their own below the table's root (decision 13). */
+export const coldFolder = 'cold';
+
+export function isCold({ path }: { readonly path: string }): boolean {
+  return path.startsWith(`${coldFolder}/`);
 }
 
 /** @throws ReckonError `corrupt-lake` where a file lacks the bounds that everything here rests on */
@@ -98,8 +134,8 @@ export function dataFileOf({ path, stats, size, modificationTime }: AddFile): Da
     maxTimeMs: time(maxValues._time, Number.NEGATIVE_INFINITY),
     oldestMs: time(minValues._timestamp, Number.NaN),
     newestMs: time(maxValues._timestamp, Number.NaN),
-    bytes: size,
     archivedMs: modificationTime,
+    bytes: size,
   };
   const known = [file.partition, file.firstOffset, file.lastOffset, file.rows, file.oldestMs, file.newestMs];
   if (known.some((value) => !Number.isFinite(value)) || minValues._partition !== maxValues._partition)

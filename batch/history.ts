@@ -10,6 +10,7 @@ import type { ArchivedRecord, History } from '../domain/history.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { ArchiveTable } from './archive-table.ts';
 import { eventsSql } from './event-table.ts';
+import type { DataFile } from './file-statistics.ts';
 
 /** Offsets of one query: its sort stays small, and the partition is committed in between. */
 const offsetsPerQuery = 500_000;
@@ -34,8 +35,11 @@ export class LakeHistory implements History {
   async range(partition: number): Promise<{ start: number; end: number } | null> {
     const files = await this.#archive.filesOf(partition);
     const end = (await this.#archive.position(partition))?.nextOffset;
-    if (files.length === 0 || end === undefined) return null;
-    return { start: files[0]?.firstOffset ?? 0, end };
+    if (end === undefined) return null;
+    // Where all has expired nothing is left, and it goes on where the archive ends.
+    const hasExpired = (await this.#archive.expired()).has(partition);
+    const start = files[0]?.firstOffset ?? (hasExpired ? end : null);
+    return start === null ? null : { start, end };
   }
 
   async offsetAtTime(partition: number, timestampMs: number): Promise<number | null> {
@@ -43,10 +47,10 @@ export class LakeHistory implements History {
     if (files.length === 0) return null;
     if (!Number.isFinite(timestampMs)) return files[0]?.firstOffset ?? null;
     // Only a file whose timestamps reach the asked one can hold the first record at or after it.
-    const candidates = files.filter(({ newestMs }) => newestMs >= timestampMs);
-    if (candidates.length === 0) return null;
+    const candidate = files.find(({ newestMs }) => newestMs >= timestampMs);
+    if (candidate === undefined) return null;
     const database = await this.#open();
-    const copies = await this.#archive.localCopies(candidates.slice(0, 1));
+    const copies = await this.#archive.localCopies([candidate]);
     const [row] = await database
       .query(
         `SELECT min(_offset) AS first FROM read_parquet([${copies.files.map(quotePath).join(', ')}]) WHERE epoch_ms(_timestamp) >= ${timestampMs}`,
@@ -57,25 +61,41 @@ export class LakeHistory implements History {
   }
 
   async *read(partition: number, from: number, to: number): AsyncGenerator<readonly ArchivedRecord[]> {
+    const files = (await this.#archive.filesOf(partition)).filter(
+      ({ firstOffset, lastOffset }) => firstOffset < to && lastOffset >= from,
+    );
+    if (files.length === 0) return;
+    // Whoever reads takes as long as it takes to count what was read.
+    const lease = await this.#archive.hold(files);
+    try {
+      for (let low = from; low < to; low += offsetsPerQuery)
+        yield* this.#query(files, partition, low, Math.min(to, low + offsetsPerQuery));
+    } finally {
+      await lease.release();
+    }
+  }
+
+  async *#query(
+    files: readonly DataFile[],
+    partition: number,
+    low: number,
+    high: number,
+  ): AsyncGenerator<readonly ArchivedRecord[]> {
+    const wanted = files.filter(({ firstOffset, lastOffset }) => firstOffset < high && lastOffset >= low);
+    if (wanted.length === 0) return;
     const database = await this.#open();
-    const files = await this.#archive.filesOf(partition);
     const columns = this.#pipeline.fields.map((field) => `, ${valueSql(field)}`).join('');
-    for (let low = from; low < to; low += offsetsPerQuery) {
-      const high = Math.min(to, low + offsetsPerQuery);
-      const wanted = files.filter(({ firstOffset, lastOffset }) => firstOffset < high && lastOffset >= low);
-      if (wanted.length === 0) continue;
-      const copies = await this.#archive.localCopies(wanted);
-      const rows = database.stream(
-        `SELECT _offset::DOUBLE, epoch_ms(_timestamp)::DOUBLE, _id, epoch_ms(_time)::DOUBLE, _rejected, _detail${columns}
-         FROM (${eventsSql(this.#pipeline, copies.files)})
-         WHERE _partition = ${partition} AND _offset >= ${low} AND _offset < ${high}
-         ORDER BY _offset`,
-      );
-      try {
-        for await (const chunk of rows) yield toRecords(partition, chunk);
-      } finally {
-        await copies.release();
-      }
+    const copies = await this.#archive.localCopies(wanted);
+    const rows = database.stream(
+      `SELECT _offset::DOUBLE, epoch_ms(_timestamp)::DOUBLE, _id, epoch_ms(_time)::DOUBLE, _rejected, _detail${columns}
+       FROM (${eventsSql(this.#pipeline, copies.files)})
+       WHERE _partition = ${partition} AND _offset >= ${low} AND _offset < ${high}
+       ORDER BY _offset`,
+    );
+    try {
+      for await (const chunk of rows) yield toRecords(partition, chunk);
+    } finally {
+      await copies.release();
     }
   }
 

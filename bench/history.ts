@@ -109,7 +109,7 @@ class History {
     for (let day = 0; day < this.days; day++) {
       signal.throwIfAborted();
       await this.#appendDay(seed, day);
-      await compact(this.#lake.archive.table, this.#lake.store, this.#database, firstMs);
+      await compact(this.#lake.archive.table, this.#lake.store, this.#database);
     }
   }
 
@@ -131,7 +131,7 @@ class History {
     const { pipeline } = this.#bench;
     const compaction = await costOf(async () => {
       const { archive, store } = new BenchLake(this.#folder, pipeline);
-      await compact(archive.table, store, this.#database, firstMs);
+      await compact(archive.table, store, this.#database);
     });
     const range = { fromMs: firstMs + day * dayMs, toMs: firstMs + (day + 1) * dayMs };
     const recomputation = await costOf(async () => {

@@ -45,7 +45,7 @@ export async function benchRecompute({ records, seed, signal, say }: BenchOption
     const lake = new BenchLake(join(dir, 'lake'), pipeline);
     say(`archiving ${records} records`);
     await lake.append(database, { records, seed, firstMs, stepMs: 1, rowsPerFile });
-    const compacted = await compact(lake.archive.table, lake.store, database, firstMs);
+    const compacted = await compact(lake.archive.table, lake.store, database);
     say(`compacted ${compacted.removed} files into ${compacted.added}`);
     const files = await lake.archive.files();
     const vector = await lake.archive.reached();

@@ -13,20 +13,26 @@ export interface LakeSettings {
   readonly lakeUrl: string;
   /** What copies of a lake that is not on a local disk may take. */
   readonly lakeCacheBytes: number;
+  /** Folder on another disk for the cold files of a local lake; null: they stay below the lake. */
+  readonly lakeColdDir: string | null;
+  /** Storage class of the cold files of a lake in a bucket; null: the bucket's own. */
+  readonly lakeColdClass: string | null;
   /** Local folder of the process's own files. */
   readonly home: string;
 }
 
 /** @throws ReckonError `unsafe-server`, `unreachable`, or `invalid-config` where bucket, region or credentials are wrong */
-export async function openLakeStore({ lakeUrl, lakeCacheBytes, home }: LakeSettings): Promise<ObjectStore> {
+export async function openLakeStore(settings: LakeSettings): Promise<ObjectStore> {
+  const { lakeUrl, lakeCacheBytes, lakeColdDir, lakeColdClass, home } = settings;
   const store = lakeUrl.startsWith('s3://')
     ? // Loaded where it is needed: the SDK takes a moment.
       new (await import('./s3-store.ts')).S3ObjectStore({
         url: lakeUrl,
         folder: join(home, 'tmp', 'lake'),
         cacheBytes: lakeCacheBytes,
+        coldClass: lakeColdClass,
       })
-    : new LocalObjectStore(lakeUrl);
+    : new LocalObjectStore(lakeUrl, lakeColdDir);
   await probePutIfAbsent(store);
   return store;
 }

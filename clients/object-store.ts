@@ -2,10 +2,13 @@
  * Where the lake's files live: one narrow interface, and the local disk as such a store (S3: `s3-store.ts`). Guarantee:
  * `putIfAbsent` is atomic (of several callers exactly one gets true) and durable; a file appears whole or not at all.
  */
-import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { ReckonError } from '../domain/errors.ts';
+import { linkColdFolder } from './cold-folder.ts';
 
 export interface ObjectStore {
   /** Names the store in messages. */
@@ -29,6 +32,13 @@ export interface ObjectStore {
   location(path: string): string;
   /** Objects as local files, for DuckDB. @throws ReckonError `corrupt-lake` when one of them is not there */
   localCopies(paths: readonly string[]): Promise<LocalCopies>;
+  /**
+   * Copies an object to the store's cold storage, durably, under a name that nobody else has.
+   * @param to below a folder `cold` of the same table
+   */
+  copyCold(from: string, to: string): Promise<void>;
+  /** SHA-256 of an object as it is read back, in hex. */
+  checksum(path: string): Promise<string>;
   /** A local file name to write to before `adopt`. */
   scratchFile(): Promise<string>;
   /** Removes a scratch file that was not adopted. */
@@ -39,6 +49,7 @@ export interface StoredObject {
   /** Relative to the folder that was asked for. */
   readonly name: string;
   readonly modifiedMs: number;
+  readonly bytes: number;
 }
 
 /** Objects never change, so a copy is as good as the object; it stays until it is released. */
@@ -52,9 +63,12 @@ export interface LocalCopies {
 export class LocalObjectStore implements ObjectStore {
   readonly url: string;
   readonly #root: string;
+  readonly #coldDir: string | null;
 
-  constructor(root: string) {
+  /** @param coldDir folder on another disk for what becomes cold; null: it stays on this one */
+  constructor(root: string, coldDir: string | null = null) {
     this.#root = root;
+    this.#coldDir = coldDir;
     this.url = root;
   }
 
@@ -71,7 +85,7 @@ export class LocalObjectStore implements ObjectStore {
     const found = names.map(async (name): Promise<StoredObject[]> => {
       // A link to another disk is followed.
       const stats = await stat(join(this.location(folder), name)).catch(ifMissing(null));
-      if (stats?.isFile() === true) return [{ name, modifiedMs: stats.mtimeMs }];
+      if (stats?.isFile() === true) return [{ name, modifiedMs: stats.mtimeMs, bytes: stats.size }];
       if (stats?.isDirectory() !== true) return [];
       const inside = await this.list(`${folder}/${name}`);
       return inside.map((object) => ({ ...object, name: `${name}/${object.name}` }));
@@ -120,6 +134,32 @@ export class LocalObjectStore implements ObjectStore {
     await rename(localFile, target);
     await syncFolder(dirname(target));
     return (await stat(target)).size;
+  }
+
+  async copyCold(from: string, to: string): Promise<void> {
+    const cold = /^(.*)\/cold\//.exec(to)?.[1];
+    if (this.#coldDir !== null && cold !== undefined)
+      await linkColdFolder(this.location(`${cold}/cold`), resolve(this.#coldDir, cold));
+    const target = this.location(to);
+    await mkdir(dirname(target), { recursive: true });
+    // On the disk of the copy, so that it appears whole; where this process dies here, vacuum finds it.
+    const scratch = join(dirname(target), `_${randomUUID()}`);
+    try {
+      await copyFile(this.location(from), scratch);
+      const file = await open(scratch, 'r');
+      await file.sync().finally(() => file.close());
+      await rename(scratch, target);
+      await syncFolder(dirname(target));
+    } catch (error) {
+      await rm(scratch, { force: true });
+      throw error;
+    }
+  }
+
+  async checksum(path: string): Promise<string> {
+    const hash = createHash('sha256');
+    await pipeline(createReadStream(this.location(path)), hash);
+    return hash.digest('hex');
   }
 
   async discard(localFile: string): Promise<void> {

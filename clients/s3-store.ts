@@ -3,7 +3,7 @@
  * where its answer is lost on the way: our own bytes under the name are ours. Whatever a person can do about a failure is one line.
  * Region, credentials and endpoint come from the SDK's own environment (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...).
  */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,13 +11,14 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  CopyObjectCommand,
   DeleteObjectCommand,
   GetObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
-import type { GetObjectCommandOutput, S3ClientConfig } from '@aws-sdk/client-s3';
+import type { GetObjectCommandOutput, S3ClientConfig, StorageClass } from '@aws-sdk/client-s3';
 import { ReckonError } from '../domain/errors.ts';
 import { LocalCache } from './local-cache.ts';
 import { missingObject } from './object-store.ts';
@@ -41,6 +42,8 @@ export interface S3StoreOptions {
   readonly folder: string;
   /** What copies that nobody uses may take together. */
   readonly cacheBytes: number;
+  /** Storage class of cold files; null: the bucket's own. */
+  readonly coldClass?: string | null;
   /** Instead of what the environment says. */
   readonly connection?: {
     readonly endpoint: string;
@@ -63,9 +66,11 @@ export class S3ObjectStore implements ObjectStore {
   readonly #prefix: string;
   readonly #scratch: string;
   readonly #cache: LocalCache;
+  readonly #coldClass: string | null;
   readonly #endpoint: string | null;
 
-  constructor({ url, folder, cacheBytes, connection }: S3StoreOptions) {
+  constructor({ url, folder, cacheBytes, connection, coldClass = null }: S3StoreOptions) {
+    this.#coldClass = coldClass;
     const [, bucket = '', prefix = ''] = /^s3:\/\/([^/]+)\/?(.*?)\/*$/.exec(url) ?? [];
     this.#bucket = bucket;
     this.#prefix = prefix === '' ? '' : `${prefix}/`;
@@ -105,10 +110,10 @@ export class S3ObjectStore implements ObjectStore {
           new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: prefix, ContinuationToken: token }),
         ),
       );
-      for (const { Key: key = '', LastModified: modified } of page.Contents ?? [])
+      for (const { Key: key = '', LastModified: modified, Size: bytes = 0 } of page.Contents ?? [])
         // Some servers show folders as objects.
         if (!key.endsWith('/'))
-          found.push({ name: key.slice(prefix.length), modifiedMs: modified?.getTime() ?? 0 });
+          found.push({ name: key.slice(prefix.length), modifiedMs: modified?.getTime() ?? 0, bytes });
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     } while (token !== undefined);
     return found.sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -159,6 +164,30 @@ export class S3ObjectStore implements ObjectStore {
     });
     await rm(localFile, { force: true });
     return size;
+  }
+
+  async copyCold(from: string, to: string): Promise<void> {
+    const source = this.#objectOf(from);
+    await this.#try(() =>
+      this.#client.send(
+        new CopyObjectCommand({
+          ...this.#objectOf(to),
+          // A header: what has a meaning in a URL must not have one there.
+          CopySource: `${source.Bucket}/${source.Key.split('/').map(encodeURIComponent).join('/')}`,
+          ...(this.#coldClass === null ? {} : { StorageClass: this.#coldClass as StorageClass }),
+        }),
+      ),
+    );
+  }
+
+  async checksum(path: string): Promise<string> {
+    return this.#try(async () => {
+      const found = await this.#open(path);
+      if (found?.Body === undefined) throw missingObject(this.url, path);
+      const hash = createHash('sha256');
+      await pipeline(found.Body as Readable, hash);
+      return hash.digest('hex');
+    });
   }
 
   async localCopies(paths: readonly string[]): Promise<LocalCopies> {

@@ -76,6 +76,8 @@ export interface AggregateInput {
 
 export interface RetentionInput {
   readonly windows?: Duration;
+  /** How long the lake's files stay on its first, fast storage; what is older moves to the cold one. Nothing moves when left out. */
+  readonly hot?: Duration;
   readonly lake?: Duration;
   readonly deadLetters?: Duration;
 }
@@ -168,6 +170,7 @@ const definition = z.strictObject({
   retention: z
     .strictObject({
       windows: duration.optional(),
+      hot: duration.optional(),
       lake: duration.optional(),
       deadLetters: duration.optional(),
     })

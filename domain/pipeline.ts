@@ -48,7 +48,13 @@ export interface Pipeline {
   readonly allowedLatenessMs: number;
   readonly dedupHorizonMs: number;
   readonly maxFutureMs: number;
-  readonly retentionMs: { readonly windows: number; readonly lake: number; readonly deadLetters: number };
+  readonly retentionMs: {
+    readonly windows: number;
+    /** Null where nothing of the lake ever becomes cold. */
+    readonly hot: number | null;
+    readonly lake: number;
+    readonly deadLetters: number;
+  };
   /** Turns a row of a replayed file into an event (see `npm run replay`). */
   readonly replayMap: ((row: Record<string, unknown>) => Record<string, unknown>) | null;
 }
@@ -112,12 +118,15 @@ export function definePipeline(input: PipelineInput): Pipeline {
     maxFutureMs: duration('maxFuture', parsed.maxFuture ?? defaults.maxFuture),
     retentionMs: {
       windows: duration('retention.windows', retention.windows),
+      hot: retention.hot === undefined ? null : duration('retention.hot', retention.hot),
       lake: duration('retention.lake', retention.lake),
       deadLetters: duration('retention.deadLetters', retention.deadLetters),
     },
     replayMap: parsed.replay?.map ?? null,
   };
   if (pipeline.dedupHorizonMs > dedupHorizonMaxMs) problems.add('dedupHorizon', 'must be at most 30d');
+  const { hot, lake } = pipeline.retentionMs;
+  if (hot !== null && hot > lake) problems.add('retention.hot', 'must be at most retention.lake');
   if (problems.found) throw problems.asError(pipeline.name);
   return pipeline;
 }

@@ -6,8 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ArchiveTable } from '../../batch/archive-table.ts';
-import { compact, planRuns } from '../../batch/compaction.ts';
-import type { AddFile } from '../../batch/delta-actions.ts';
+import { compact } from '../../batch/compaction.ts';
 import { eventColumns, RowBuffer } from '../../batch/event-table.ts';
 import { parseStatistics } from '../../batch/file-statistics.ts';
 import { DuckDb, quotePath } from '../../clients/duckdb.ts';
@@ -20,6 +19,7 @@ import { readByOthers } from '../support/lake-readers.ts';
 
 const decode = createDecoder(clicks, readUtf8);
 const nowMs = 1_795_385_025_894;
+const now = () => nowMs;
 let folder: string;
 const databases: DuckDb[] = [];
 const openDatabase = async () => {
@@ -84,8 +84,8 @@ it.each(lakeKinds)(
     for (let i = 0; i < 9; i++) await append(archive, database, i % 2, 10 * Math.floor(i / 2), 10);
     const before = await rowsOf(archive);
     expect(before).toHaveLength(90);
-    const done = await compact(archive.table, store, database, nowMs);
-    expect(done).toEqual({ removed: 9, added: 2, rows: 90 });
+    const done = await compact(archive.table, store, database, { now });
+    expect(done).toMatchObject({ removed: 9, added: 2, rows: 90 });
     expect(await rowsOf(archive)).toEqual(before);
     const copies = await archive.localCopies(await archive.files());
     for (const location of copies.files) {
@@ -115,7 +115,11 @@ it.each(lakeKinds)(
     const others = await readByOthers(store.location(`${clicks.name}/events`), ['_offset'], connection);
     expect(others).toMatchObject({ deltaRs: sums, duckDb: sums });
     // Nothing is left to do.
-    expect(await compact(archive.table, store, database, nowMs)).toEqual({ removed: 0, added: 0, rows: 0 });
+    expect(await compact(archive.table, store, database, { now })).toMatchObject({
+      removed: 0,
+      added: 0,
+      rows: 0,
+    });
     // The archive goes on where it was.
     await append(archive, database, 0, 50, 10);
     expect(await rowsOf(archive)).toHaveLength(100);
@@ -139,10 +143,10 @@ it.each(lakeKinds)(
     const compactors = Array.from({ length: 2 }, async () => {
       const own = new ArchiveTable(store, clicks);
       const using = await openDatabase();
-      while (appending > 0) removed += (await compact(own.table, store, using, nowMs)).removed;
+      while (appending > 0) removed += (await compact(own.table, store, using, { now })).removed;
     });
     await Promise.all([...appenders, ...compactors]);
-    await compact(archive.table, store, database, nowMs);
+    await compact(archive.table, store, database, { now });
     expect(removed).toBeGreaterThan(8);
     const rows = (await rowsOf(archive)).map(
       ({ _partition, _offset }) => `${Number(_partition)}:${Number(_offset)}`,
@@ -153,42 +157,24 @@ it.each(lakeKinds)(
   120_000,
 );
 
-describe('what is rewritten', () => {
-  const file = (first: number, size: number): AddFile => ({
-    path: `p0/${first}`,
-    partitionValues: {},
-    size,
-    modificationTime: 1,
-    dataChange: true,
-    stats: JSON.stringify({ numRecords: 1, minValues: { _offset: first } }),
-  });
-  const planned = (sizes: readonly number[]) =>
-    planRuns(
-      sizes.map((size, i) => file(i, size)),
-      1_000,
-    ).map((run) => run.map(({ path }) => path));
-
-  it('runs of at least four neighbours of about the same size', () => {
-    expect(planned([20, 20, 20])).toEqual([]);
-    expect(planned([20, 20, 20, 20])).toEqual([['p0/0', 'p0/1', 'p0/2', 'p0/3']]);
-    expect(planned([20, 20, 300, 20, 20])).toEqual([]);
-    expect(planned([1_000, 5_000, 1_000, 1_000])).toEqual([]);
-  });
-
-  it('a history that grows costs each row a few rewrites, not one for each compaction', () => {
-    let files: AddFile[] = [];
-    let [rewritten, next] = [0, 0];
-    for (let i = 0; i < 2_000; i++) {
-      files.push(file(next++, 10));
-      for (const run of planRuns(files, 1_000)) {
-        const size = run.reduce((sum, one) => sum + one.size, 0);
-        rewritten += size;
-        const merged = file(Number(run[0]?.path.slice(3)), size);
-        files = [...files.filter((one) => !run.includes(one)), merged];
-      }
-    }
-    expect(files.length).toBeLessThan(60);
-    // Four tiers between 10 and 1,000 bytes.
-    expect(rewritten / (2_000 * 10)).toBeLessThanOrEqual(4);
-  });
+it('stops between two runs when it is told to, and says what it would do without doing it', async () => {
+  const { store, archive } = await newArchive('a local disk');
+  for (let i = 0; i < 12; i++) await append(archive, database, i % 3, 10 * Math.floor(i / 3), 10);
+  const before = await rowsOf(archive);
+  const planned = await compact(archive.table, store, database, { now, dryRun: true });
+  expect(planned).toMatchObject({ removed: 0, added: 0, rows: 0 });
+  expect(planned.runs.map(({ partition, rows }) => [partition, rows])).toEqual([
+    [0, 40],
+    [1, 40],
+    [2, 40],
+  ]);
+  expect(await archive.files()).toHaveLength(12);
+  const stop = new AbortController();
+  const onRun = () => stop.abort();
+  const done = await compact(archive.table, store, database, { now, signal: stop.signal, onRun });
+  expect(done).toMatchObject({ removed: 4, added: 1, rows: 40 });
+  expect(await archive.files()).toHaveLength(9);
+  // A later one goes on.
+  expect(await compact(archive.table, store, database, { now })).toMatchObject({ removed: 8, added: 2 });
+  expect(await rowsOf(archive)).toEqual(before);
 });

@@ -417,7 +417,12 @@ describe('a bucket', () => {
     const before = { ...process.env };
     Object.assign(process.env, server.env);
     try {
-      const settings = { lakeCacheBytes: 1, home: join(lakes.folder, 'home') };
+      const settings = {
+        lakeColdDir: null,
+        lakeColdClass: null,
+        lakeCacheBytes: 1,
+        home: join(lakes.folder, 'home'),
+      };
       const store = await openLakeStore({ lakeUrl: 's3://lakes/by-url', ...settings });
       expect(store.url).toBe('s3://lakes/by-url');
       await store.put('t/x', bytesOf('x'));

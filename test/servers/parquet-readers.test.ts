@@ -87,7 +87,7 @@ async function archived(lake: string, log: readonly Entry[]) {
   }
   const locations = async () => (await archive.files()).map((file) => archive.locationOf(file));
   const fresh = await locations();
-  await compact(archive.table, store, database, 1);
+  await compact(archive.table, store, database);
   return { fresh, compacted: await locations() };
 }
 

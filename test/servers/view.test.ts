@@ -242,7 +242,8 @@ it(`holds the windows of the whole log, strict and complete, however it came abo
       };
       for (const one of steps)
         if (one.kind === 'publish') await publish();
-        else if (one.kind === 'compact') await compact(lake.archive.table, lake.store, database, nowMs);
+        else if (one.kind === 'compact')
+          await compact(lake.archive.table, lake.store, database, { now: () => nowMs });
         else {
           const log = lake.logs[one.partition] as Sale[];
           const fresh: Sale[] = [];

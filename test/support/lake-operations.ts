@@ -47,7 +47,7 @@ export const operations: Readonly<Record<string, LakeOperation>> = {
   },
   compact: {
     ...prepared,
-    run: ({ archive, store, database }) => compact(archive.table, store, database, nowMs),
+    run: ({ archive, store, database }) => compact(archive.table, store, database, { now: () => nowMs }),
   },
   checkpoint: { ...prepared, run: ({ archive, database }) => archive.table.checkpoint(database, 0) },
   cleanLog: { ...prepared, run: ({ archive }) => archive.table.cleanLog(Number.MAX_SAFE_INTEGER) },
@@ -63,7 +63,7 @@ export const loops = {
     const { archive, store, database } = lake;
     for (let removed = 0; ;) {
       const reached = await archive.reached();
-      removed += (await compact(archive.table, store, database, nowMs)).removed;
+      removed += (await compact(archive.table, store, database, { now: () => nowMs })).removed;
       if (partitions.every((partition) => reached[String(partition)] === String(rows))) return removed;
     }
   },

@@ -41,6 +41,13 @@ def read(path):
 print(json.dumps([read(path) for path in paths]))
 `;
 
+const vacuumScript = `
+import json, sys
+from deltalake import DeltaTable
+table = DeltaTable(sys.argv[1])
+print(json.dumps(table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)))
+`;
+
 export interface OthersSums {
   readonly version: number;
   readonly deltaRs: TableSums;
@@ -68,8 +75,6 @@ export async function readAllByOthers(
   columns: readonly string[],
   server: S3Server | null = null,
 ): Promise<OthersSums[]> {
-  const packages = await provision('lake-readers', process.env, (line) => process.stderr.write(`${line}\n`));
-  const env = { ...process.env, PYTHONPATH: packages };
   const options =
     server === null
       ? {}
@@ -80,7 +85,18 @@ export async function readAllByOthers(
           aws_secret_access_key: server.credentials.secretAccessKey,
           aws_allow_http: 'true',
         };
-  const args = ['-c', script, JSON.stringify(paths), JSON.stringify(options), ...columns];
-  const { stdout } = await promisify(execFile)('python3', args, { env });
-  return JSON.parse(stdout) as OthersSums[];
+  const args = [JSON.stringify(paths), JSON.stringify(options), ...columns];
+  return (await runPython(script, args)) as OthersSums[];
+}
+
+/** @returns what delta-rs would delete if nothing had to be kept for old readers */
+export async function vacuumByOthers(path: string): Promise<string[]> {
+  return (await runPython(vacuumScript, [path])) as string[];
+}
+
+async function runPython(code: string, args: readonly string[]): Promise<unknown> {
+  const packages = await provision('lake-readers', process.env, (line) => process.stderr.write(`${line}\n`));
+  const env = { ...process.env, PYTHONPATH: packages };
+  const { stdout } = await promisify(execFile)('python3', ['-c', code, ...args], { env });
+  return JSON.parse(stdout) as unknown;
 }

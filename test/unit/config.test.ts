@@ -1,5 +1,5 @@
 /** What the environment may say, and how a wrong variable is named. */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { readConfig, toEnvironment } from '../../apps/config.ts';
 
 const redisUrlOf = (url: string) => readConfig({ RECKON_HOME: __dirname, REDIS_URL: url }).redisUrl;
@@ -62,4 +62,13 @@ it('local copies of a lake may take 10 GiB, or what LAKE_CACHE_BYTES says', () =
   expect(() => readConfig({ RECKON_HOME: __dirname, LAKE_CACHE_BYTES: '10GB' })).toThrow(
     /LAKE_CACHE_BYTES: /,
   );
+});
+
+it('LAKE_COLD_DIR is a folder, or nothing, and processes that are started see the same', () => {
+  const read = (env: NodeJS.ProcessEnv) => readConfig({ RECKON_HOME: __dirname, ...env });
+  expect(read({}).lakeColdDir).toBeNull();
+  expect(toEnvironment(read({}))).not.toHaveProperty('LAKE_COLD_DIR');
+  const config = read({ LAKE_COLD_DIR: 'cold-disk' });
+  expect(config.lakeColdDir).toBe(resolve('cold-disk'));
+  expect(readConfig(toEnvironment(config)).lakeColdDir).toBe(config.lakeColdDir);
 });

@@ -190,7 +190,9 @@ it.each<[string, unknown, string]>([
   ['dedupHorizon', '1y', 'dedupHorizon must be a duration'],
   ['maxFuture', true, 'maxFuture must be a duration'],
   ['retention', { lake: '1y' }, 'retention.lake must be a duration'],
-  ['retention', { hot: '1d' }, 'retention.hot is not a known setting'],
+  ['retention', { warm: '1d' }, 'retention.warm is not a known setting'],
+  ['retention', { hot: 'soon' }, 'retention.hot must be a duration'],
+  ['retention', { hot: '8d', lake: '7d' }, 'retention.hot must be at most retention.lake'],
   ['replay', { map: 'x' }, 'replay.map must be a function'],
   ['alowedLateness', '1m', 'alowedLateness is not a known setting'],
 ])('%s = %j: %s', (path, value, expected) => {
