@@ -35,6 +35,16 @@ export interface ArchiveRange {
   readonly rows: RowBuffer | null;
 }
 
+/** What belongs together of one version. */
+export interface ArchiveVersion {
+  /** By partition and first offset. */
+  readonly files: readonly DataFile[];
+  /** How far the archive reaches in every partition that it has begun. */
+  readonly reached: OffsetVector;
+  /** What has left the lake for its age, by partition. */
+  readonly expired: ReadonlyMap<number, Expired>;
+}
+
 /** Property of the table that says which rules its rows were decoded by. */
 const rulesProperty = 'reckon.decodingRules';
 /** Property of the table that names the topic that it holds, by Kafka's id; '' where the broker gave none. */
@@ -80,7 +90,10 @@ export class ArchiveTable {
 
   /** How far the archive reaches in every partition that it has begun. */
   async reached(): Promise<OffsetVector> {
-    const snapshot = await this.table.refresh();
+    return this.#reachedIn(await this.table.refresh());
+  }
+
+  #reachedIn(snapshot: TableSnapshot): OffsetVector {
     const entries = [...snapshot.transactions].flatMap(([appId, { version }]) => {
       const partition = this.#partitionOf(appId);
       return partition === null ? [] : [[partition, version + 1] as const];
@@ -101,6 +114,19 @@ export class ArchiveTable {
   /** What has left the lake for its age, by partition; nothing of the others has. */
   async expired(): Promise<ReadonlyMap<number, Expired>> {
     return expiredOf(await this.table.refresh());
+  }
+
+  /**
+   * One version of the archive for whoever computes from it, held until the work is done.
+   * @param work may read for as long as it likes, unless the signal is aborted
+   * @throws ReckonError `archive-behind` (try again) when the version was overtaken before it could be held
+   */
+  async withVersion<T>(work: (version: ArchiveVersion, signal: AbortSignal) => Promise<T>): Promise<T> {
+    const snapshot = await this.table.refresh();
+    const files = dataFilesOf(snapshot);
+    const version = { files, reached: this.#reachedIn(snapshot), expired: expiredOf(snapshot) };
+    const lease = await this.hold(files);
+    return work(version, lease.signal).finally(() => lease.release());
   }
 
   /** The data files as of now, by partition and first offset. */

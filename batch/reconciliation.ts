@@ -13,26 +13,45 @@ import type { Pipeline } from '../domain/pipeline.ts';
 import { differencesMax } from '../domain/report.ts';
 import type { Accounting, AccountingRow, AggregateComparison, Difference, Report } from '../domain/report.ts';
 import type { SnapshotPartition, SpeedSide } from '../domain/speed-snapshot.ts';
-import type { ArchiveTable } from './archive-table.ts';
+import type { ArchiveTable, ArchiveVersion } from './archive-table.ts';
 import { cellsSql } from './recompute-sql.ts';
 import { describeRecomputation, recompute, recomputed, relationsOf } from './recompute.ts';
-import { planSlices, sliceRows } from './slice.ts';
+import { planSlices, sliceRows, wholeAfter } from './slice.ts';
 
 /**
  * @param database used by this comparison alone: it holds the tables of the recomputation and of the snapshot meanwhile
  * @param side the snapshot's content
  * @param rowsMax records of one slice
  */
-export async function compareLayers(
+export function compareLayers(
   database: DuckDb,
   archive: ArchiveTable,
   pipeline: Pipeline,
   snapshot: SpeedSnapshot,
-  { partitions, cellsFile }: SpeedSide,
+  side: SpeedSide,
   rowsMax = sliceRows,
 ): Promise<Report> {
-  const files = await archive.files();
-  const reached = fromOffsetVector(await archive.reached());
+  return archive.withVersion((version, signal) =>
+    compareWith(version, { database, archive, pipeline, snapshot, side, rowsMax, signal }),
+  );
+}
+
+interface Comparison {
+  readonly database: DuckDb;
+  readonly archive: ArchiveTable;
+  readonly pipeline: Pipeline;
+  readonly snapshot: SpeedSnapshot;
+  readonly side: SpeedSide;
+  readonly rowsMax: number;
+  readonly signal: AbortSignal;
+}
+
+async function compareWith(
+  { files, expired, ...version }: ArchiveVersion,
+  { database, archive, pipeline, snapshot, side, rowsMax, signal }: Comparison,
+): Promise<Report> {
+  const { partitions, cellsFile } = side;
+  const reached = fromOffsetVector(version.reached);
   // Everything that the lake holds up to the vector, also below the state's first offset: what the speed layer never counted
   // is a difference. A partition of which the speed layer has no state at all is compared with all that is archived.
   const vector = toOffsetVector(
@@ -41,9 +60,10 @@ export async function compareLayers(
       begun ? nextOffset : Math.max(nextOffset, reached.get(partition) ?? 0),
     ]),
   );
-  const sliceOptions = { vector, dedupHorizonMs: pipeline.dedupHorizonMs };
+  const sliceOptions = { vector, dedupHorizonMs: pipeline.dedupHorizonMs, expired };
   const slices = planSlices(files, sliceOptions, rowsMax);
-  await recompute(database, archive, pipeline, slices, { flavours: ['strict'], range: null });
+  await recompute(database, archive, pipeline, slices, { flavours: ['strict'], range: null, signal });
+  const whole = wholeSql(wholeAfter(files, sliceOptions));
   await database.run(
     `CREATE OR REPLACE TEMP TABLE speed AS SELECT aggregate, "partition" AS _partition, start_ms, end_ms,
        from_json(grp, '["VARCHAR"]') AS grp, slot, "value"::HUGEINT AS "value"
@@ -54,10 +74,10 @@ export async function compareLayers(
   const differences: Difference[] = [];
   const accounting: AccountingRow[] = [];
   for (const aggregate of pipeline.aggregates) {
-    await joinLayers(database, pipeline, aggregate, snapshot.scope === 'closed');
+    await joinLayers(database, pipeline, aggregate, snapshot.scope === 'closed', whole);
     comparisons.push(await summarize(database, aggregate));
     differences.push(...(await listDifferences(database, aggregate)));
-    accounting.push(...(await account(database, aggregate, partitions)));
+    accounting.push(...(await account(database, aggregate, partitions, expired)));
   }
   const dead = await database.query(`SELECT reason, records FROM ${recomputed.dead} ORDER BY reason`);
   const deadByReason = Object.fromEntries(
@@ -94,18 +114,29 @@ async function joinLayers(
   pipeline: Pipeline,
   aggregate: Aggregate,
   closedOnly: boolean,
+  whole: string,
 ): Promise<void> {
   // The panes that no record can change any more, by the same rule as on the speed side.
   const closed = closedOnly
-    ? `WHERE end_ms + ${aggregate.allowedLatenessMs} <= (SELECT max_ms FROM ${recomputed.frontier} f WHERE f._partition = recomputed._partition) - ${pipeline.outOfOrderMs}`
+    ? `AND end_ms + ${aggregate.allowedLatenessMs} <= (SELECT max_ms FROM ${recomputed.frontier} f WHERE f._partition = recomputed._partition) - ${pipeline.outOfOrderMs}`
     : '';
   await database.run(`CREATE OR REPLACE TEMP TABLE joined AS
     WITH recomputed AS (${cellsSql(aggregate, relationsOf(aggregate, 'strict'))}),
-    batch AS (SELECT *, true AS in_batch FROM recomputed ${closed}),
-    speed_cells AS (SELECT _partition, start_ms, end_ms, grp, slot, "value", true AS in_speed FROM speed WHERE aggregate = ${literal(aggregate.name)})
+    batch AS (SELECT *, true AS in_batch FROM recomputed WHERE ${whole} ${closed}),
+    speed_cells AS (SELECT _partition, start_ms, end_ms, grp, slot, "value", true AS in_speed FROM speed WHERE aggregate = ${literal(aggregate.name)} AND ${whole})
     SELECT _partition, start_ms, end_ms, grp, slot, speed_cells."value" AS speed, batch."value" AS batch,
       coalesce(in_speed AND in_batch AND speed_cells."value" = batch."value", false) AS matches
     FROM speed_cells FULL OUTER JOIN batch USING (_partition, start_ms, end_ms, grp, slot)`);
+}
+
+/** Of panes whose records the lake has in full: where some have expired, those that begin later. */
+function wholeSql(after: ReadonlyMap<number, number>): string {
+  const begun = [...after].filter(([, afterMs]) => Number.isFinite(afterMs));
+  return begun.length === 0
+    ? 'true'
+    : begun
+        .map(([partition, afterMs]) => `(_partition <> ${partition} OR start_ms > ${afterMs})`)
+        .join(' AND ');
 }
 
 async function summarize(database: DuckDb, aggregate: Aggregate): Promise<AggregateComparison> {
@@ -150,6 +181,7 @@ async function account(
   database: DuckDb,
   aggregate: Aggregate,
   partitions: readonly SnapshotPartition[],
+  expired: ArchiveVersion['expired'],
 ): Promise<AccountingRow[]> {
   const rows = await database.query(
     `SELECT * FROM ${recomputed.accounting} WHERE aggregate = ${literal(aggregate.name)}`,
@@ -167,14 +199,18 @@ async function account(
       late: term('late'),
       dead: term('dead'),
     };
-    const agree = Object.entries(account.terms).every(
-      ([name, value]) => batch[name as keyof Accounting] === value,
-    );
+    // Of records that have expired only their number is known.
+    const gone = expired.get(partition)?.rows ?? 0;
+    const agree =
+      gone === 0
+        ? Object.entries(account.terms).every(([name, value]) => batch[name as keyof Accounting] === value)
+        : BigInt(account.terms.consumed) === BigInt(batch.consumed) + BigInt(gone);
     return {
       aggregate: aggregate.name,
       partition,
       offsetSpan: String(nextOffset - baseOffset),
       offsetGaps: account.offsetGaps,
+      expired: String(gone),
       speed: account.terms,
       batch,
       holds: account.holds && agree,

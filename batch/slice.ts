@@ -85,6 +85,22 @@ export function planTimeSlice(files: readonly DataFile[], options: SliceOptions,
   return slice;
 }
 
+/**
+ * From when windows are whole that the lake has lost records before, by partition: one that begins at or before this time may have
+ * had events that have expired, or has some of which nobody knows any more whether they are duplicates of those.
+ */
+export function wholeAfter(files: readonly DataFile[], options: SliceOptions): ReadonlyMap<number, number> {
+  const whole = new Map<number, number>();
+  for (const [partition, { maxTimeMs }] of options.expired ?? [])
+    whole.set(partition, maxTimeMs ?? Number.NEGATIVE_INFINITY);
+  for (const log of readPartitions(files, options)) {
+    const { partition } = log.files[0] as DataFile;
+    const known = whole.get(partition);
+    if (known !== undefined) whole.set(partition, Math.max(known, log.doubtfulUntilMs()));
+  }
+  return whole;
+}
+
 /** The files of one partition below the vector, with the state of the log before each. */
 class PartitionLog {
   readonly files: readonly DataFile[];
@@ -118,6 +134,15 @@ class PartitionLog {
     )
       first--;
     return first;
+  }
+
+  /** Largest event time of the files whose first records may repeat an id that has expired; −Infinity where none does. */
+  doubtfulUntilMs(): number {
+    const goneMs = (this.#states[0] as LogState).logTimeMs ?? Number.NEGATIVE_INFINITY;
+    return this.files.reduce((until, { maxTimeMs }, i) => {
+      const { logTimeMs } = this.#states[i] as LogState;
+      return (logTimeMs ?? goneMs) <= goneMs + this.#horizonMs ? Math.max(until, maxTimeMs) : until;
+    }, Number.NEGATIVE_INFINITY);
   }
 
   /** @param counted the first file whose records count */

@@ -8,11 +8,11 @@ import type { Aggregate } from '../domain/aggregate.ts';
 import { fromOffsetVector } from '../domain/offset-vector.ts';
 import type { OffsetVector } from '../domain/offset-vector.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
-import type { ArchiveTable } from './archive-table.ts';
+import type { ArchiveTable, ArchiveVersion } from './archive-table.ts';
 import { eventsSql } from './event-table.ts';
 import type { DataFile } from './file-statistics.ts';
 import { recompute, relationsOf } from './recompute.ts';
-import { planTimeSlice, sliceRows } from './slice.ts';
+import { planTimeSlice, sliceRows, wholeAfter } from './slice.ts';
 import type { SliceOptions, TimeRange } from './slice.ts';
 import {
   closingStarts,
@@ -68,18 +68,35 @@ export async function publishViews(deps: PublishDeps, options: PublishOptions): 
 }
 
 async function publish(deps: PublishDeps, aggregate: Aggregate, options: PublishOptions): Promise<Published> {
-  const { store, archive, pipeline, database } = deps;
+  const { store, archive, pipeline } = deps;
   const view = new ViewTable(store, pipeline, aggregate);
   if (options.dryRun !== true) await view.create(options.nowMs);
+  return archive.withVersion((version, signal) =>
+    publishVersion(deps, aggregate, view, version, {
+      ...options,
+      signal: AbortSignal.any([signal, ...(options.signal === undefined ? [] : [options.signal])]),
+    }),
+  );
+}
+
+async function publishVersion(
+  deps: PublishDeps,
+  aggregate: Aggregate,
+  view: ViewTable,
+  { files, reached: vector, expired }: ArchiveVersion,
+  options: PublishOptions,
+): Promise<Published> {
+  const { pipeline, database } = deps;
   const before = await view.published();
-  const vector = await archive.reached();
-  const files = await archive.files();
   const closedMs = Math.max(before.closedMs, watermarkOf(files, pipeline.outOfOrderMs, options.nowMs));
-  const days = await changedDays(deps, aggregate, files, before, closedMs);
+  const sliceOptions = { vector, dedupHorizonMs: pipeline.dedupHorizonMs, expired };
+  // Days whose records have expired stay as they were published.
+  const wholeMs = Math.max(Number.NEGATIVE_INFINITY, ...wholeAfter(files, sliceOptions).values());
+  const isWhole = (day: number) => day * dayMs > wholeMs;
+  const days = (await changedDays(deps, aggregate, files, before, closedMs)).filter(isWhole);
   if (options.dryRun === true) return { aggregate: aggregate.name, days: days.length, windows: 0, vector };
 
   await createStage(database, aggregate, staged);
-  const sliceOptions = { vector, dedupHorizonMs: pipeline.dedupHorizonMs };
   const written = new Set<number>();
   let windows = 0;
   for (const wanted of rangesOf(days, files, sliceOptions)) {
@@ -88,7 +105,7 @@ async function publish(deps: PublishDeps, aggregate: Aggregate, options: Publish
     // Sessions that reach into the range take the days with them on which they begin; those may have been done already.
     const fresh = new Set<number>();
     for (let day = range.fromMs / dayMs; day < range.toMs / dayMs; day++)
-      if (!written.has(day)) fresh.add(day);
+      if (!written.has(day) && isWhole(day)) fresh.add(day);
     for await (const rows of readBoth(database, aggregate)) {
       const own = rows.filter(
         ({ startMs, endMs }) =>

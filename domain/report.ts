@@ -24,9 +24,11 @@ export interface AccountingRow {
   /** Next offset minus first offset; equals `consumed` plus the known gaps. */
   readonly offsetSpan: string;
   readonly offsetGaps: string;
+  /** Records that have left the lake for their age: of the batch layer's terms they are in none. */
+  readonly expired: string;
   readonly speed: Accounting;
   readonly batch: Accounting;
-  /** Both layers hold the identity and agree on every term. */
+  /** Both layers hold the identity and agree on every term; on `consumed` alone where records have expired. */
   readonly holds: boolean;
 }
 
