@@ -26,6 +26,14 @@ export class ArchiveDemand {
     await this.#store.put(this.#path, Buffer.from(JSON.stringify({ vector })));
   }
 
+  /** @param written how far the partitions are written that have more to write @returns whether that is wanted */
+  async wantsMore(written: OffsetVector): Promise<boolean> {
+    const wanted = await this.read();
+    return Object.entries(written).some(
+      ([partition, offset]) => Number(wanted[partition] ?? '0') > Number(offset),
+    );
+  }
+
   /** How far the archive is wanted; nowhere where nobody has asked, or in words that mean nothing. */
   async read(): Promise<OffsetVector> {
     const bytes = await this.#store.get(this.#path);

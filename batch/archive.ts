@@ -140,14 +140,13 @@ export class Archiver {
   async #rollWanted(): Promise<void> {
     if (!this.#tails.waiting) return;
     try {
-      const wanted = await this.#options.demand.read();
-      const isWanted = Object.entries(this.#tails.behind).some(
-        ([partition, written]) => Number(wanted[partition] ?? '0') > Number(written),
-      );
-      if (isWanted) void this.roll();
+      if (await this.#options.demand.wantsMore(this.#tails.behind)) void this.roll();
     } catch (error) {
       // A lake that does not answer is told when something is written.
-      this.#options.log({ error: (error as Error).message }, 'what is wanted of the archive could not be read');
+      this.#options.log(
+        { error: (error as Error).message },
+        'what is wanted of the archive could not be read',
+      );
     }
   }
 

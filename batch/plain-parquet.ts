@@ -2,8 +2,10 @@
  * Parquet in its plainest form: one page a column and row group, values one after another, nothing compressed. Rows wait in it for
  * DuckDB, which reads it with all of its threads and writes the file that stays. Guarantee: columns are optional; what was added is
  * read back bit for bit; texts are UTF-8 (half of a surrogate pair becomes U+FFFD). Memory is what the bytes take.
- * Source: the Parquet format, "Data Pages", "Plain encoding", "RLE / bit-packing hybrid", and Thrift's compact protocol.
+ * Source: the Parquet format, "Data Pages", "Plain encoding", "RLE / bit-packing hybrid".
  */
+import { i32, i64, list, struct, text, varint } from './thrift.ts';
+import type { ThriftValue } from './thrift.ts';
 
 /** Physical types of Parquet by what is staged. */
 const physicalTypes = { DOUBLE: 5, VARCHAR: 6, BLOB: 6 } as const;
@@ -98,7 +100,7 @@ export class PlainColumn {
       [3, i32(size)],
       [
         5,
-        field.struct([
+        struct([
           [1, i32(this.#rows)],
           [2, i32(plain)],
           [3, i32(rle)],
@@ -109,7 +111,7 @@ export class PlainColumn {
     this.#present = new Uint8Array(levelBytes);
     this.#at = 0;
     this.#rows = 0;
-    return [header, levels, values];
+    return [header.bytes, levels, values];
   }
 
   #mark(): void {
@@ -190,7 +192,7 @@ export class PlainParquet {
       [4, text('rows')],
       [5, i32(this.columns.length)],
     ]);
-    const footer = struct([
+    const { bytes: footer } = struct([
       [1, i32(1)],
       [2, list([root, ...this.columns.map(schemaElement)])],
       [3, i64(this.rows)],
@@ -210,7 +212,7 @@ export class PlainParquet {
   }
 }
 
-function schemaElement({ name, type }: PlainColumn): Buffer {
+function schemaElement({ name, type }: PlainColumn): ThriftValue {
   return struct([
     [1, i32(physicalTypes[type])],
     [3, i32(optional)],
@@ -219,11 +221,11 @@ function schemaElement({ name, type }: PlainColumn): Buffer {
   ]);
 }
 
-function columnChunk({ name, type }: PlainColumn, rows: number, offset: number, size: number): Buffer {
-  const metaData = field.struct([
+function columnChunk({ name, type }: PlainColumn, rows: number, offset: number, size: number): ThriftValue {
+  const metaData = struct([
     [1, i32(physicalTypes[type])],
-    [2, field.list(5, [varint(zigzag(plain)), varint(zigzag(rle))])],
-    [3, field.list(8, [lengthPrefixed(name)])],
+    [2, list([i32(plain), i32(rle)])],
+    [3, list([text(name)])],
     [4, i32(uncompressed)],
     [5, i64(rows)],
     [6, i64(size)],
@@ -234,74 +236,4 @@ function columnChunk({ name, type }: PlainColumn, rows: number, offset: number, 
     [2, i64(offset)],
     [3, metaData],
   ]);
-}
-
-/** A value of Thrift's compact protocol with its type. */
-interface ThriftValue {
-  readonly type: number;
-  readonly bytes: Buffer;
-}
-
-const field = {
-  struct: (fields: readonly (readonly [number, ThriftValue])[]): ThriftValue => ({
-    type: 12,
-    bytes: struct(fields),
-  }),
-  list: (type: number, items: readonly Buffer[]): ThriftValue => ({
-    type: 9,
-    // From 15 items on, their number follows.
-    bytes: Buffer.concat([
-      items.length < 15
-        ? Buffer.from([(items.length << 4) | type])
-        : Buffer.concat([Buffer.from([0xf0 | type]), varint(items.length)]),
-      ...items,
-    ]),
-  }),
-};
-
-/** Fields in the order of their ids, which are less than 15 apart. */
-function struct(fields: readonly (readonly [number, ThriftValue])[]): Buffer {
-  let before = 0;
-  const parts = fields.flatMap(([id, { type, bytes }]) => {
-    const head = Buffer.from([((id - before) << 4) | type]);
-    before = id;
-    return [head, bytes];
-  });
-  return Buffer.concat([...parts, Buffer.from([0])]);
-}
-
-function list(structs: readonly Buffer[]): ThriftValue {
-  return field.list(12, structs);
-}
-
-function i32(value: number): ThriftValue {
-  return { type: 5, bytes: varint(zigzag(value)) };
-}
-
-function i64(value: number): ThriftValue {
-  return { type: 6, bytes: varint(zigzag(value)) };
-}
-
-function text(value: string): ThriftValue {
-  return { type: 8, bytes: lengthPrefixed(value) };
-}
-
-function lengthPrefixed(value: string): Buffer {
-  const bytes = Buffer.from(value);
-  return Buffer.concat([varint(bytes.length), bytes]);
-}
-
-/** Of an integer that is not negative: as nothing here is. */
-function zigzag(value: number): number {
-  return 2 * value;
-}
-
-function varint(value: number): Buffer {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest >= 0x80) {
-    bytes.push((rest % 0x80) | 0x80);
-    rest = Math.floor(rest / 0x80);
-  }
-  return Buffer.from([...bytes, rest]);
 }

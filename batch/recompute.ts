@@ -3,13 +3,14 @@
  * shares nothing with the fold but the definition. Guarantee: the statements are a function of the definition, the pinned
  * files and the offset vector; anyone with a DuckDB shell gets the same numbers from them.
  */
-import { quoteIdentifier, quoteLiteral, quotePath } from '../clients/duckdb.ts';
+import { quoteIdentifier, quoteLiteral } from '../clients/duckdb.ts';
 import { isScalar } from '../domain/aggregate.ts';
 import type { Aggregate, Slot } from '../domain/aggregate.ts';
 import { formatScaled } from '../domain/decimal.ts';
 import type { Field, Value } from '../domain/field.ts';
 import type { Comparison } from '../domain/filter.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
+import { eventsSql } from './event-table.ts';
 
 /** How far a partition is recomputed: everything below `nextOffset`. */
 export interface PartitionRange {
@@ -39,7 +40,7 @@ export function classifiedSql(
     max(epoch_ms(_timestamp)) OVER (${byOffset}) AS _log_ms,
     -- Rule 3: the watermark follows the largest event time of the earlier decodable records.
     max(epoch_ms(_time)) OVER (${byOffset} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) - ${pipeline.outOfOrderMs} AS _watermark_ms
-  FROM read_parquet([${files.map(quotePath).join(', ')}])
+  FROM (${eventsSql(pipeline, files)})
   WHERE ${wanted.length === 0 ? 'false' : wanted.join(' OR ')}
 )
 SELECT _partition, _offset, _rejected, _time_ms, _watermark_ms${fields},

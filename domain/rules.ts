@@ -95,19 +95,30 @@ export function compareRules<Rules extends DecodingRules | CountingRules>(
   before: Rules,
   after: Rules,
 ): Evolution {
-  const added: string[] = [];
-  const changes: string[] = [];
+  const found: Found = { added: [], gone: [], changes: [] };
+  const { added, gone, changes } = found;
   if (before.topic !== after.topic) changes.push(`topic: changed from ${before.topic} to ${after.topic}`);
-  compareSchemas('event.schema', [], before.schema, after.schema, added, changes);
+  compareSchemas('event.schema', [], before.schema, after.schema, found);
   compareValues('', before.settings, after.settings, changes);
-  // A decimal is new with its property, or its property was read otherwise until now.
-  const isNew = (name: string) => added.some((path) => name === path || name.startsWith(`${path}.`));
-  const decimals = Object.entries(after.decimals).filter(([name]) => !isNew(name));
-  compareValues('event.decimals.', before.decimals, Object.fromEntries(decimals), changes);
+  // The scale of a property comes and goes with it.
+  const scales = (decimals: DecodingRules['decimals'], paths: readonly string[]) =>
+    Object.fromEntries(
+      Object.entries(decimals).filter(
+        ([name]) => !paths.some((path) => name === path || name.startsWith(`${path}.`)),
+      ),
+    );
+  compareValues('event.decimals.', scales(before.decimals, gone), scales(after.decimals, added), changes);
   if ('aggregates' in before && 'aggregates' in after)
     compareAggregates(before.aggregates, after.aggregates, changes);
   if (changes.length > 0) return { kind: 'refused', changes };
   return added.length > 0 ? { kind: 'widened', added } : { kind: 'same' };
+}
+
+/** What a comparison comes to: paths of properties, and changes that are refused. */
+interface Found {
+  readonly added: string[];
+  readonly gone: string[];
+  readonly changes: string[];
 }
 
 /** Goes down where both have properties: only there may one be added. */
@@ -116,9 +127,9 @@ function compareSchemas(
   path: readonly string[],
   before: JsonSchema,
   after: JsonSchema,
-  added: string[],
-  changes: string[],
+  found: Found,
 ): void {
+  const { added, gone, changes } = found;
   for (const keyword of keysOf(before, after)) {
     const [old, now] = [own(before, keyword), own(after, keyword)];
     if (keyword === 'properties' && isObject(old) && isObject(now)) continue;
@@ -131,12 +142,16 @@ function compareSchemas(
   for (const name of keysOf(old, now)) {
     const [was, is] = [own(old, name) as JsonSchema | undefined, own(now, name) as JsonSchema | undefined];
     const place = `${at}.properties.${name}`;
-    if (is === undefined) changes.push(`${place}: removed`);
-    else if (was !== undefined) compareSchemas(place, [...path, name], was, is, added, changes);
+    const inner = [...path, name];
+    if (is === undefined) {
+      gone.push(inner.join('.'));
+      changes.push(`${place}: removed`);
+    } else if (was !== undefined) compareSchemas(place, inner, was, is, found);
     else if (isClosed(before))
       changes.push(`${place}: added where other properties than those named were refused until now`);
-    else if (!isRequired(after, name)) added.push([...path, name].join('.'));
     else if (isRequired(before, name)) changes.push(`${place}: added, and required`);
+    // Where it is required from now on, that is named.
+    else added.push(inner.join('.'));
   }
 }
 

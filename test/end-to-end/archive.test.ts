@@ -3,7 +3,6 @@
  * lake; a definition that gains a field goes on with its state and its lake, and what others read of the table is right.
  */
 import { join } from 'node:path';
-import { eventually } from '../support/eventually.ts';
 import { consumed } from '../support/flights-check.ts';
 import { duck, kafka, lakeFrom, lakeRows } from '../support/independent.ts';
 import { readByOthers } from '../support/lake-readers.ts';
@@ -101,3 +100,81 @@ test('rows that would wait for an hour are written when a reconciliation waits f
   for (const { headers } of withHeaders)
     expect((headers as { items: unknown[] }).items).toEqual(['trace=a\u00e9', 'many=1', 'many=2']);
 }, 180_000);
+
+test('a definition gains a field: counts and lake go on, the field is in the lake, and all read the same', async () => {
+  const name = world.name('gains');
+  const table = join(world.lake, name, 'events');
+  const envOf = (more?: string, amountType?: string, moreAggregates?: string) => ({
+    RECKON_PIPELINE: world.define(
+      `${name}-${++definitions}`,
+      definition(name, more, amountType, moreAggregates),
+    ),
+    ...patient,
+  });
+  let definitions = 0;
+  const env = envOf();
+  const worker = await world.start('worker', env);
+  let processes = [await world.start('stream', env), await world.start('archive', env)];
+  await send(name, events(0, 50));
+  await consumed(world, name, 50);
+  expect(lastJson(await reconcile(env))).toMatchObject({ records: 50, counted: 50, unexplained: 0 });
+  // 1. Waits in the archiver and in open windows while the definition changes; the new field comes first, so that all indexes shift.
+  await send(name, events(50, 60));
+  await consumed(world, name, 60);
+  for (const process of [...processes, worker]) expect((await process.end('SIGTERM')).code).toBe(0);
+  const wide = envOf(`coupon: { type: 'string' }, points: { type: 'integer' },`);
+  processes = [];
+  for (const command of ['archive', 'stream', 'worker']) processes.push(await world.start(command, wide));
+  // 2. Duplicates of what was counted before are known; the groups and sums of the open windows go on.
+  await send(
+    name,
+    events(40, 100, (i) => ({ coupon: `c${i}`, points: i })),
+  );
+  await consumed(world, name, 120);
+  expect(lastJson(await reconcile(wide))).toMatchObject({
+    records: 120,
+    counted: 100,
+    duplicate: 20,
+    unexplained: 0,
+    lag: 0,
+  });
+  // 3. What others read, from files with and without the columns.
+  const sum = (from: number, to: number) => String(((from + to - 1) * (to - from)) / 2);
+  const amount = String(Number(sum(0, 60)) + Number(sum(40, 100)));
+  const expected = { rows: 120, sums: { amount, points: sum(40, 100) } };
+  const { deltaRs, duckDb } = await readByOthers(table, ['amount', 'points']);
+  expect([deltaRs, duckDb]).toEqual([expected, expected]);
+  for (const process of processes) expect((await process.end('SIGTERM')).code).toBe(0);
+  // 4. The old definition, another type, and another aggregate are refused by name.
+  const refusals: [string, Record<string, string>, string][] = [
+    ['archive', env, 'event.schema.properties.coupon: removed'],
+    ['stream', env, 'event.schema.properties.coupon: removed'],
+    [
+      'archive',
+      envOf(`coupon: { type: 'integer' }, points: { type: 'integer' },`),
+      'event.schema.properties.coupon: type changed from string to integer',
+    ],
+    [
+      'stream',
+      envOf(`coupon: { type: 'integer' }, points: { type: 'integer' },`),
+      'event.schema.properties.coupon: type changed from string to integer',
+    ],
+    [
+      'stream',
+      envOf(
+        `coupon: { type: 'string' }, points: { type: 'integer' },`,
+        'integer',
+        `more: { window: { tumbling: '1m' }, measures: { n: 'count' } },`,
+      ),
+      'aggregates.more: added',
+    ],
+  ];
+  for (const [command, other, named] of refusals) {
+    const { code, stderr } = await world.run(command, [], other);
+    expect([command, code]).toEqual([command, 1]);
+    const line = stderr.split('\n').find((text) => text.startsWith('reckon: ')) ?? '';
+    expect(line).toMatch(/^reckon: The (state|lake) of pipeline .*give the pipeline a new name\.$/);
+    expect(line).toContain(named);
+    expect(stderr).not.toMatch(/^\s+at /m);
+  }
+}, 240_000);

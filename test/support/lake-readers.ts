@@ -17,12 +17,14 @@ import json, os, sys
 import duckdb
 from deltalake import DeltaTable, QueryBuilder
 path, columns = sys.argv[1], sys.argv[2:]
-asked = "".join(f', sum("{name}") AS "{name}"' for name in columns)
+def asked(length):
+    term = lambda name: f'{length}("{name[2:]}")' if name.startswith("[]") else f'"{name}"'
+    return "".join(f', sum({term(name)}) AS "{name}"' for name in columns)
 def shown(row):
     text = [None if value is None else str(value) for value in row]
     return {"rows": int(row[0]), "sums": dict(zip(columns, text[1:]))}
 table = DeltaTable(path)
-batches = QueryBuilder().register("t", table).execute(f"SELECT count(*) AS n{asked} FROM t")
+batches = QueryBuilder().register("t", table).execute(f"SELECT count(*) AS n{asked('array_length')} FROM t")
 found = batches.read_all()
 delta_rs = shown([found.column(name)[0].as_py() for name in ["n", *columns]])
 connection = duckdb.connect()
@@ -30,11 +32,11 @@ for folder, _, files in os.walk(os.path.join(os.environ["PYTHONPATH"], "duckdb_e
     for name in files:
         if name.endswith(".duckdb_extension"):
             connection.execute(f"LOAD '{os.path.join(folder, name)}'")
-duck_db = shown(connection.execute(f"SELECT count(*){asked} FROM delta_scan('{path}')").fetchone())
+duck_db = shown(connection.execute(f"SELECT count(*){asked('len')} FROM delta_scan('{path}')").fetchone())
 print(json.dumps({"version": table.version(), "deltaRs": delta_rs, "duckDb": duck_db}))
 `;
 
-/** @param path folder of the table @param columns whose sums are wanted */
+/** @param path folder of the table @param columns whose sums are wanted; `[]name`: of a list, the sum of its lengths */
 export async function readByOthers(
   path: string,
   columns: readonly string[],
