@@ -1,7 +1,8 @@
 /**
- * `npm run bench -- speed|catch-up|read|dedup`: measures, and proves that what was measured was right. Guarantee: exit code 1 and one
+ * `npm run bench -- speed|catch-up|read|dedup|archive`: measures, and proves that what was measured was right. Guarantee: exit code 1 and one
  * clear line where counts differ; whatever ends it, no process and no data of its own stay behind.
  */
+import { benchArchive } from '../bench/archive.ts';
 import { benchCatchUp } from '../bench/catch-up.ts';
 import { benchDedup } from '../bench/dedup.ts';
 import { benchRead } from '../bench/read.ts';
@@ -10,7 +11,7 @@ import type { BenchOptions } from '../bench/speed.ts';
 import { ReckonError } from '../domain/errors.ts';
 import { printJson, readOptions, runMain, shutdownRequested } from './main.ts';
 
-const usage = 'npm run bench -- speed|catch-up|read|dedup [--records N] [--seed S] [--json]';
+const usage = 'npm run bench -- speed|catch-up|read|dedup|archive [--records N] [--seed S] [--json]';
 
 interface Outcome {
   readonly equal: boolean;
@@ -22,6 +23,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   'catch-up': benchCatchUp,
   read: benchRead,
   dedup: benchDedup,
+  archive: benchArchive,
 };
 const recordsDefault = 3_000_000;
 

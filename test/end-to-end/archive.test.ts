@@ -64,7 +64,8 @@ test('rows that would wait for an hour are written when a reconciliation waits f
   const name = world.name('wanted');
   const env = { RECKON_PIPELINE: world.define(name, definition(name)), ...patient };
   const table = join(world.lake, name, 'events');
-  for (const command of ['stream', 'archive', 'worker']) await world.start(command, env);
+  const processes = [];
+  for (const command of ['stream', 'archive', 'worker']) processes.push(await world.start(command, env));
   await send(name, events(0, 100));
   await send(name, events(100, 110), { trace: 'a\u00e9', many: ['1', '2'] });
   await consumed(world, name, 110);
@@ -99,6 +100,7 @@ test('rows that would wait for an hour are written when a reconciliation waits f
   );
   for (const { headers } of withHeaders)
     expect((headers as { items: unknown[] }).items).toEqual(['trace=a\u00e9', 'many=1', 'many=2']);
+  for (const process of processes) expect((await process.end('SIGTERM')).code).toBe(0);
 }, 180_000);
 
 test('a definition gains a field: counts and lake go on, the field is in the lake, and all read the same', async () => {
