@@ -22,18 +22,16 @@ export interface EventColumn extends DeltaColumn {
   readonly sql: (staged: string, partition: number) => string;
 }
 
-const timestamp = (staged: string) => `epoch_ms(${staged}::BIGINT)::TIMESTAMPTZ`;
-const integer = (staged: string) => `${staged}::BIGINT`;
 const asIs = (staged: string) => staged;
 
 function ownColumns({ fields, event }: Pipeline): readonly EventColumn[] {
   const text = { type: 'string', nullable: true, stagedAs: 'VARCHAR', sql: asIs } as const;
   const bytes = { type: 'binary', nullable: true, stagedAs: 'BLOB', sql: asIs } as const;
-  const time = { type: 'timestamp', stagedAs: 'DOUBLE', sql: timestamp } as const;
+  const time = { type: 'timestamp', stagedAs: 'TIMESTAMPTZ', sql: asIs } as const;
   // The id of an event is the text of its field, which rejected records have none of.
   const id = fields.find(({ path }) => path.join('\0') === event.idPath.join('\0'));
   const idColumn = quoteIdentifier(id?.column ?? '');
-  const idSql = id?.type === 'integer' ? `${integer(idColumn)}::VARCHAR` : idColumn;
+  const idSql = id?.type === 'integer' ? `${idColumn}::VARCHAR` : idColumn;
   return [
     {
       name: '_partition',
@@ -42,7 +40,7 @@ function ownColumns({ fields, event }: Pipeline): readonly EventColumn[] {
       stagedAs: null,
       sql: (_staged, partition) => `${partition}::INTEGER`,
     },
-    { name: '_offset', type: 'long', nullable: false, stagedAs: 'DOUBLE', sql: integer },
+    { name: '_offset', type: 'long', nullable: false, stagedAs: 'BIGINT', sql: asIs },
     { name: '_timestamp', nullable: false, ...time },
     { name: '_key', ...bytes },
     { name: '_headers', type: headersDeltaType, nullable: true, stagedAs: 'VARCHAR', sql: headersSql },
@@ -95,13 +93,11 @@ function fieldColumn(field: Field): EventColumn {
     json: { type: 'string', stagedAs: 'VARCHAR', sql: asIs },
     boolean: { type: 'boolean', stagedAs: 'DOUBLE', sql: (staged) => `(${staged} <> 0)` },
     number: { type: 'double', stagedAs: 'DOUBLE', sql: asIs },
-    integer: { type: 'long', stagedAs: 'DOUBLE', sql: integer },
+    integer: { type: 'long', stagedAs: 'BIGINT', sql: asIs },
     decimal: {
       type: `decimal(${decimalPrecision},${field.scale})`,
-      stagedAs: 'DOUBLE',
-      // The product of two decimals is exact in DuckDB; a quotient would be a double.
-      sql: (staged) =>
-        `(${staged}::DECIMAL(${decimalPrecision},0) * ${(10 ** -field.scale).toFixed(field.scale)})::DECIMAL(${decimalPrecision},${field.scale})`,
+      stagedAs: `DECIMAL(${decimalPrecision},${field.scale})`,
+      sql: asIs,
     },
   };
   return { ...base, ...shapes[field.type] };

@@ -4,18 +4,27 @@
  * read back bit for bit; texts are UTF-8 (half of a surrogate pair becomes U+FFFD). Memory is what the bytes take.
  * Source: the Parquet format, "Data Pages", "Plain encoding", "RLE / bit-packing hybrid".
  */
-import { i32, i64, list, struct, text, varint } from './thrift.ts';
+import { i32, i64, list, struct, text, varint, yes } from './thrift.ts';
 import type { ThriftValue } from './thrift.ts';
 
-/** Physical types of Parquet by what is staged. */
-const physicalTypes = { DOUBLE: 5, VARCHAR: 6, BLOB: 6 } as const;
-export type PlainType = keyof typeof physicalTypes;
+/** What is staged, as DuckDB calls it; decimals are added as integers at their scale, times as milliseconds. */
+export type PlainType =
+  'DOUBLE' | 'BIGINT' | 'TIMESTAMPTZ' | `DECIMAL(${number},${number})` | 'VARCHAR' | 'BLOB';
+
+/** Physical types of Parquet. */
+const [int64, double, byteArray] = [2, 5, 6];
+
+function physicalTypeOf(type: PlainType): number {
+  if (type === 'DOUBLE') return double;
+  return type === 'VARCHAR' || type === 'BLOB' ? byteArray : int64;
+}
 
 /** Rows of one row group, the unit that DuckDB's threads share. */
 const rowsPerGroup = 32_768;
 const levelBytes = rowsPerGroup / 8;
 /** As in Parquet's enums. */
-const [optional, utf8, plain, rle, dataPage, uncompressed] = [1, 0, 0, 3, 0, 0];
+const [optional, plain, rle, dataPage, uncompressed] = [1, 0, 3, 0, 0];
+const [convertedUtf8, convertedDecimal, convertedMillis] = [0, 5, 9];
 const magic = Buffer.from('PAR1');
 
 /** Up to this length a loop is faster than a call into the runtime. */
@@ -25,6 +34,7 @@ const shortTextMax = 48;
 export class PlainColumn {
   readonly name: string;
   readonly type: PlainType;
+  readonly #isDouble: boolean;
   /** One bit a row: whether it has a value. */
   #present = new Uint8Array(levelBytes);
   #bytes: Buffer;
@@ -36,6 +46,7 @@ export class PlainColumn {
   constructor(name: string, type: PlainType) {
     this.name = name;
     this.type = type;
+    this.#isDouble = type === 'DOUBLE';
     this.#bytes = Buffer.allocUnsafeSlow(1 << 12);
   }
 
@@ -50,8 +61,23 @@ export class PlainColumn {
   addNumber(value: number): void {
     this.#mark();
     this.#room(8);
-    this.#bytes.writeDoubleLE(value, this.#at);
-    this.#at += 8;
+    const at = this.#at;
+    if (this.#isDouble) this.#bytes.writeDoubleLE(value, at);
+    else {
+      // In two's complement: the upper half of a negative integer is negative, the lower one never.
+      const high = Math.floor(value / 2 ** 32);
+      const low = value - high * 2 ** 32;
+      const bytes = this.#bytes;
+      bytes[at] = low;
+      bytes[at + 1] = low >>> 8;
+      bytes[at + 2] = low >>> 16;
+      bytes[at + 3] = low >>> 24;
+      bytes[at + 4] = high;
+      bytes[at + 5] = high >>> 8;
+      bytes[at + 6] = high >>> 16;
+      bytes[at + 7] = high >>> 24;
+    }
+    this.#at = at + 8;
   }
 
   addText(text: string): void {
@@ -213,17 +239,32 @@ export class PlainParquet {
 }
 
 function schemaElement({ name, type }: PlainColumn): ThriftValue {
-  return struct([
-    [1, i32(physicalTypes[type])],
-    [3, i32(optional)],
-    [4, text(name)],
-    ...(type === 'VARCHAR' ? [[6, i32(utf8)] as const] : []),
-  ]);
+  return struct([[1, i32(physicalTypeOf(type))], [3, i32(optional)], [4, text(name)], ...annotationOf(type)]);
+}
+
+/** What the values mean beyond their physical type. */
+function annotationOf(type: PlainType): (readonly [number, ThriftValue])[] {
+  const [, precision, scale] = /^DECIMAL\((\d+),(\d+)\)$/.exec(type) ?? [];
+  if (precision !== undefined && scale !== undefined)
+    return [
+      [6, i32(convertedDecimal)],
+      [7, i32(Number(scale))],
+      [8, i32(Number(precision))],
+    ];
+  if (type === 'VARCHAR') return [[6, i32(convertedUtf8)]];
+  if (type !== 'TIMESTAMPTZ') return [];
+  // A time in UTC, in milliseconds: only the newer of the two annotations can say so.
+  const isUtc = [1, yes] as const;
+  const unit = [2, struct([[1, struct([])]])] as const;
+  return [
+    [6, i32(convertedMillis)],
+    [10, struct([[8, struct([isUtc, unit])]])],
+  ];
 }
 
 function columnChunk({ name, type }: PlainColumn, rows: number, offset: number, size: number): ThriftValue {
   const metaData = struct([
-    [1, i32(physicalTypes[type])],
+    [1, i32(physicalTypeOf(type))],
     [2, list([i32(plain), i32(rle)])],
     [3, list([text(name)])],
     [4, i32(uncompressed)],

@@ -9,9 +9,12 @@ export interface ThriftValue {
   readonly bytes: Buffer;
 }
 
-const types = { i32: 5, i64: 6, binary: 8, list: 9, struct: 12 } as const;
+const types = { true: 1, i32: 5, i64: 6, binary: 8, list: 9, struct: 12 } as const;
 /** From here on the number of items, or the step to the next field, does not fit beside the type. */
 const shortMax = 15;
+
+/** As a field of a struct, a boolean is in its type. */
+export const yes: ThriftValue = { type: types.true, bytes: Buffer.alloc(0) };
 
 export function i32(value: number): ThriftValue {
   return { type: types.i32, bytes: varint(2 * value) };

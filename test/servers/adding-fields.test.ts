@@ -2,6 +2,7 @@
  * A definition that gains optional fields: the lake's table gains columns in one version, rows from before have null there, and our reader,
  * delta-rs and DuckDB's extension see the same; Redis's state goes on. Anything else is refused in words, and nothing is changed.
  */
+import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -42,6 +43,7 @@ function define(
           id: { type: 'string' },
           at: { type: 'integer' },
           amount: { type: 'integer' },
+          note: { type: 'string' },
           ...last,
         },
       },
@@ -92,6 +94,7 @@ function rangeOf(pipeline: Pipeline, from: number) {
       amount: offset,
       coupon: `c${offset}`,
       tip: offset / 4,
+      note: noteOf(offset),
     };
     const record = {
       partition: 0,
@@ -105,6 +108,9 @@ function rangeOf(pipeline: Pipeline, from: number) {
   }
   return { partition: 0, expectedOffset: from, nextOffset: from + 10, rows };
 }
+/** Cannot be compressed: files have about the same size, whatever columns they have, and compaction takes them together. */
+const noteOf = (offset: number) =>
+  createHash('shake256', { outputLength: 800 }).update(String(offset)).digest('hex');
 /** As kafkajs gives them: bytes, texts, lists where a key is repeated. */
 const headersOf = (offset: number) => ({
   'tr\u00e4ce\u0000': Buffer.from([0, 255, offset]),
