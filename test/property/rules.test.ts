@@ -100,8 +100,7 @@ it('any optional property may be added, anywhere; it is what was added, and noth
         };
       else after.event.schema.properties = insert(properties, name, schema, at);
       const path = nested ? `user.${name}` : name;
-      if (decimal && JSON.stringify(schema.type)?.includes('number'))
-        after.event.decimals[path] = 3;
+      if (decimal && JSON.stringify(schema.type)?.includes('number')) after.event.decimals[path] = 3;
       expect(compared(after)).toEqual({ kind: 'widened', added: [path] });
       // Taken back, it is named.
       expect(compared(base, after)).toEqual({
