@@ -1,7 +1,7 @@
 /**
  * Parquet in its plainest form: one page a column and row group, values one after another, nothing compressed. Rows wait in it for
  * DuckDB, which reads it with all of its threads and writes the file that stays. Guarantee: columns are optional; what was added is
- * read back bit for bit; texts are UTF-8 (half of a surrogate pair becomes U+FFFD). Memory is what the bytes take.
+ * read back bit for bit; texts are UTF-8 (half of a surrogate pair becomes U+FFFD).
  * Source: the Parquet format, "Data Pages", "Plain encoding", "RLE / bit-packing hybrid".
  */
 import { i32, i64, list, struct, text, varint, yes } from './thrift.ts';

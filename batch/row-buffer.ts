@@ -1,6 +1,6 @@
 /**
- * Rows of one partition that wait for their file. Guarantee: a file holds the rows as they were added, in that order; the buffer takes
- * no more memory than its bytes, which it counts.
+ * Rows of one partition that wait for their file. Guarantee: a file holds the rows as they were added, in that order; what
+ * waits is bytes, not objects, and is counted.
  */
 import { open, rm } from 'node:fs/promises';
 import { quoteIdentifier, quoteLiteral, quotePath } from '../clients/duckdb.ts';
@@ -116,7 +116,10 @@ export class RowBuffer {
     try {
       const handle = await open(staged, 'wx');
       try {
-        await handle.writev(this.#staged.finish());
+        const pieces = this.#staged.finish();
+        const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+        const { bytesWritten } = await handle.writev(pieces);
+        if (bytesWritten !== bytes) throw new Error(`${staged}: ${bytesWritten} of ${bytes} bytes written`);
       } finally {
         await handle.close();
       }
