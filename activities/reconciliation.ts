@@ -26,6 +26,8 @@ export interface ReconciliationDeps {
   ) => Promise<SpeedSnapshot>;
   /** How far the lake's log reaches. */
   readonly archivedVector: (pipeline: Pipeline) => Promise<OffsetVector>;
+  /** Asks the archiver to write up to the vector now; asked again at every look. */
+  readonly demandArchive: (pipeline: Pipeline, vector: OffsetVector) => Promise<void>;
   readonly compareLayers: (
     pipeline: Pipeline,
     snapshot: SpeedSnapshot,
@@ -61,6 +63,7 @@ export function createReconciliationActivities(deps: ReconciliationDeps) {
           const archived = await deps.archivedVector(found);
           if (covers(archived, vector)) return;
           report({ archived, wanted: vector });
+          await deps.demandArchive(found, vector);
           await Context.current().sleep(archivePollMs);
         }
       }),

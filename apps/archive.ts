@@ -1,6 +1,7 @@
 /** `npm run archive`: the archiver of every configured pipeline, until SIGTERM. */
 import { join } from 'node:path';
 import { Archiver } from '../batch/archive.ts';
+import { ArchiveDemand } from '../batch/archive-demand.ts';
 import { ArchiveTable } from '../batch/archive-table.ts';
 import { DuckDb } from '../clients/duckdb.ts';
 import { prepareTopics } from '../clients/kafka-topics.ts';
@@ -30,7 +31,8 @@ await runMain(async () => {
           pipeline,
           archive: new ArchiveTable(store, pipeline),
           database,
-          rollMs: config.archiveRollMs,
+          rolling: config.archiveRolling,
+          demand: new ArchiveDemand(store, pipeline.name),
           log: (event, message) => logger.info({ pipeline: pipeline.name, ...event }, message),
           onFatal,
         });

@@ -1,7 +1,8 @@
 /**
- * `npm run bench -- speed|catch-up|read|dedup|recompute|history`: measures, and proves that what was measured was right. Guarantee: exit code 1 and one
+ * `npm run bench -- speed|catch-up|read|dedup|recompute|history|archive`: measures, and proves that what was measured was right. Guarantee: exit code 1 and one
  * clear line where counts differ; whatever ends it, no process and no data of its own stay behind.
  */
+import { benchArchive } from '../bench/archive.ts';
 import { benchCatchUp } from '../bench/catch-up.ts';
 import { benchDedup } from '../bench/dedup.ts';
 import { benchHistory } from '../bench/history.ts';
@@ -13,7 +14,7 @@ import { ReckonError } from '../domain/errors.ts';
 import { printJson, readOptions, runMain, shutdownRequested } from './main.ts';
 
 const usage =
-  'npm run bench -- speed|catch-up|read|dedup|recompute|history [--records N] [--seed S] [--json]';
+  'npm run bench -- speed|catch-up|read|dedup|recompute|history|archive [--records N] [--seed S] [--json]';
 
 interface Outcome {
   readonly equal: boolean;
@@ -27,6 +28,7 @@ const benchmarks: Readonly<Record<string, (options: BenchOptions) => Promise<Out
   dedup: benchDedup,
   recompute: benchRecompute,
   history: benchHistory,
+  archive: benchArchive,
 };
 const recordsDefault = 3_000_000;
 

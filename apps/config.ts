@@ -58,6 +58,9 @@ const environment = z.object({
   API_PORT: port.default(8080),
   FLUSH_MS: z.coerce.number().int().min(1).max(60_000).default(100),
   ARCHIVE_ROLL_MS: z.coerce.number().int().min(1).max(3_600_000).default(2_000),
+  // Files may be made in two buffers of so much, whatever the size of the topic.
+  ARCHIVE_ROLL_ROWS: z.coerce.number().int().min(1).max(2_000_000).default(400_000),
+  ARCHIVE_ROLL_BYTES: z.coerce.number().int().min(1).max(268_435_456).default(67_108_864),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
@@ -106,7 +109,8 @@ export interface Config {
   readonly apiHost: string;
   readonly apiPort: number;
   readonly flushMs: number;
-  readonly archiveRollMs: number;
+  /** When the archiver writes what it has read. */
+  readonly archiveRolling: { readonly rollMs: number; readonly rollRows: number; readonly rollBytes: number };
   readonly logLevel: string;
 }
 
@@ -142,7 +146,11 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     apiHost: values.API_HOST,
     apiPort: values.API_PORT,
     flushMs: values.FLUSH_MS,
-    archiveRollMs: values.ARCHIVE_ROLL_MS,
+    archiveRolling: {
+      rollMs: values.ARCHIVE_ROLL_MS,
+      rollRows: values.ARCHIVE_ROLL_ROWS,
+      rollBytes: values.ARCHIVE_ROLL_BYTES,
+    },
     logLevel: values.LOG_LEVEL,
   };
 }
@@ -166,7 +174,9 @@ export function toEnvironment(config: Config): Record<string, string> {
     API_HOST: config.apiHost,
     API_PORT: String(config.apiPort),
     FLUSH_MS: String(config.flushMs),
-    ARCHIVE_ROLL_MS: String(config.archiveRollMs),
+    ARCHIVE_ROLL_MS: String(config.archiveRolling.rollMs),
+    ARCHIVE_ROLL_ROWS: String(config.archiveRolling.rollRows),
+    ARCHIVE_ROLL_BYTES: String(config.archiveRolling.rollBytes),
     LOG_LEVEL: config.logLevel,
   };
 }

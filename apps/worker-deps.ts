@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import type { ReconciliationDeps } from '../activities/reconciliation.ts';
+import { ArchiveDemand } from '../batch/archive-demand.ts';
 import { ArchiveTable } from '../batch/archive-table.ts';
 import { compareLayers } from '../batch/reconciliation.ts';
 import { createReportStore } from '../batch/report-store.ts';
@@ -50,6 +51,7 @@ export async function createWorkerDeps(config: Config, pipelines: readonly Pipel
     pipelines,
     reports: createReportStore(config.reportsDir),
     archivedVector: (pipeline) => archiveOf(pipeline).reached(),
+    demandArchive: ({ name }, vector) => new ArchiveDemand(store, name).ask(vector),
     snapshotSpeed: (pipeline, scope, runId, signal) =>
       withDatabase(signal, async (database) => {
         const log = await readOffsets(admin, pipeline.topic);

@@ -3,12 +3,10 @@
  * exactly one file, in offset order, because a file and the `txn` that covers its last offset are one commit, and a
  * commit is made only where the last one ended.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { DuckDb } from '../clients/duckdb.ts';
 import type { ReadPosition } from '../clients/kafka.ts';
 import type { LocalCopies, ObjectStore } from '../clients/object-store.ts';
-import { ReckonError } from '../domain/errors.ts';
-import { decodingRules } from '../domain/pipeline.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { toOffsetVector } from '../domain/offset-vector.ts';
 import type { OffsetVector } from '../domain/offset-vector.ts';
@@ -22,6 +20,7 @@ import { dataFilesOf } from './file-statistics.ts';
 import type { DataFile } from './file-statistics.ts';
 import { holdLease } from './lease.ts';
 import type { Lease } from './lease.ts';
+import { planWidening, propertiesOf, requireSameRules, topicIdOf } from './table-rules.ts';
 import { defaultRetentionMs } from './vacuum.ts';
 
 /** Rows of one partition, to follow offset `expectedOffset − 1`. */
@@ -45,11 +44,6 @@ export interface ArchiveVersion {
   readonly expired: ReadonlyMap<number, Expired>;
 }
 
-/** Property of the table that says which rules its rows were decoded by. */
-const rulesProperty = 'reckon.decodingRules';
-/** Property of the table that names the topic that it holds, by Kafka's id; '' where the broker gave none. */
-const topicProperty = 'reckon.topicId';
-
 const versionsPerCheckpoint = 50;
 
 export class ArchiveTable {
@@ -64,28 +58,28 @@ export class ArchiveTable {
   }
 
   /**
-   * Creates the table, unless it is there.
+   * Creates the table, unless it is there; where the definition has gained optional properties since, their columns are added.
    * @param topicId of the topic in Kafka; null where it has none
    * @returns the id of the topic that the table holds; null where that is not known
    * @throws ReckonError `invalid-definition` when the lake holds rows that were decoded by other rules
    */
   async create(topicId: string | null, nowMs: number): Promise<string | null> {
-    const rules = createHash('sha256').update(decodingRules(this.#pipeline)).digest('hex');
-    const properties = { [rulesProperty]: rules, [topicProperty]: topicId ?? '' };
-    const { metaData } = await this.table.create(eventColumns(this.#pipeline), properties, nowMs);
-    const found = metaData?.configuration ?? {};
-    if (found[rulesProperty] !== undefined && found[rulesProperty] !== rules)
-      throw new ReckonError(
-        'invalid-definition',
-        `The lake of pipeline ${this.#pipeline.name} was written from another topic or schema, or by other rules of decoding.`,
-        'Undo the change, or give the pipeline a new name.',
-      );
-    return found[topicProperty] || null;
+    const columns = eventColumns(this.#pipeline);
+    await this.table.create(columns, propertiesOf(this.#pipeline, topicId), nowMs);
+    await this.table.commit(({ metaData: found }) => {
+      const metaData = found && planWidening(found, this.#pipeline, columns);
+      if (metaData === null) return null;
+      return [
+        { commitInfo: { timestamp: nowMs, operation: 'ADD COLUMNS', engineInfo: 'Reckon' } },
+        { metaData },
+      ];
+    });
+    return this.topicId();
   }
 
   /** Kafka's id of the topic that the archive holds; null where that is not known, or there is no archive yet. */
   async topicId(): Promise<string | null> {
-    return (await this.table.refresh()).metaData?.configuration[topicProperty] || null;
+    return topicIdOf((await this.table.refresh()).metaData);
   }
 
   /** How far the archive reaches in every partition that it has begun. */
@@ -162,6 +156,7 @@ export class ArchiveTable {
    * Writes ranges of several partitions as one version.
    * @returns false when another archiver has moved one of the partitions on (nothing is committed then; the files
    *   written so far are orphans, which vacuum deletes)
+   * @throws ReckonError `invalid-definition` when an archiver with a newer definition has widened the table since
    */
   async append(database: DuckDb, ranges: readonly ArchiveRange[], nowMs: number): Promise<boolean> {
     // 1. Data files, under names that no other writer can have; invisible until step 2.
@@ -176,6 +171,8 @@ export class ArchiveTable {
     }
     // 2. Files and positions become visible together.
     const version = await this.table.commit((snapshot) => {
+      // Rows without the new columns would say that their records had nothing there.
+      requireSameRules(snapshot.metaData, this.#pipeline);
       const fits = ranges.every(({ partition, expectedOffset }) => {
         const next = this.#nextOffset(snapshot, partition);
         return next === null || next === expectedOffset;

@@ -1,6 +1,6 @@
 /**
  * The archiver: a second consumer group that copies every record of the topic into the lake. Guarantee: the lake, not
- * Kafka, says where to read; buffers are bounded, and a partition that another archiver has moved on is read again from
+ * Kafka, says where to read; buffers are bounded (one that fills while one is written), and a partition that another archiver has moved on is read again from
  * where the lake ends.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,11 +19,11 @@ import type { Admin, Consumer, EachBatchPayload, ReadPosition } from '../clients
 import type { DuckDb } from '../clients/duckdb.ts';
 import { readTopicId, requireTopicId } from '../clients/topic-ids.ts';
 import { createDecoder } from '../domain/decode.ts';
-import type { Decoder } from '../domain/decode.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
-import type { ArchiveRange, ArchiveTable } from './archive-table.ts';
-import { eventColumns, RowBuffer } from './event-table.ts';
+import type { ArchiveDemand } from './archive-demand.ts';
+import type { ArchiveTable } from './archive-table.ts';
+import { Tails } from './archive-tails.ts';
 
 export interface ArchiverOptions {
   readonly kafkaBrokers: string;
@@ -31,48 +31,48 @@ export interface ArchiverOptions {
   readonly archive: ArchiveTable;
   /** Used by this archiver alone. */
   readonly database: DuckDb;
-  /** Oldest age of a row before its file is written. */
-  readonly rollMs: number;
+  readonly rolling: Rolling;
+  /** What others wait for. */
+  readonly demand: ArchiveDemand;
   readonly log: (event: Readonly<Record<string, unknown>>, message: string) => void;
   /** Called once when the archiver cannot go on; the process should end. */
   readonly onFatal: (error: unknown) => void;
 }
 
-/** Bounds of what waits in memory for the next roll, over all partitions. */
-const bufferMaxRows = 200_000;
-const bufferMaxBytes = 96 << 20;
+/** When what waits is written; what is written meanwhile may take as much memory again. */
+export interface Rolling {
+  /** Oldest age of a row. */
+  readonly rollMs: number;
+  /** Over all partitions. */
+  readonly rollRows: number;
+  readonly rollBytes: number;
+}
+
 /** Kafka may be away for half a minute before the archiver gives up. */
 const [triesMax, retryMs] = [30, 1_000];
-
-/** One assigned partition. */
-interface Tail {
-  /** Where the lake ends. */
-  expectedOffset: number;
-  nextOffset: number;
-  /** Running maximum of the broker's timestamps. */
-  logTimeMs: number;
-  rows: RowBuffer;
-}
+/** How often the archiver looks whether its rows are wanted, and whether Kafka still has what comes next. */
+const [demandMs, checkMs] = [1_000, 2_000];
 
 export class Archiver {
   readonly #options: ArchiverOptions;
   readonly #admin: Admin;
   readonly #consumer: Consumer;
-  readonly #decode: Decoder;
-  readonly #tails = new Map<number, Tail>();
+  readonly #tails: Tails;
   /** Of the topic that the lake holds; null where that is not known. */
   #topicId: string | null = null;
   #generation = 0;
   #assigned: readonly number[] = [];
   #rolling: Promise<void> | null = null;
-  #timer: NodeJS.Timeout | null = null;
+  /** Since when there is something to write, on the process's clock. */
+  #waitingSinceMs: number | null = null;
+  #timers: NodeJS.Timeout[] = [];
   #stopped = false;
 
   private constructor(options: ArchiverOptions, admin: Admin) {
     const { pipeline } = options;
     this.#options = options;
     this.#admin = admin;
-    this.#decode = createDecoder(pipeline, readUtf8);
+    this.#tails = new Tails(pipeline, createDecoder(pipeline, readUtf8));
     this.#consumer = createConsumer(
       options.kafkaBrokers,
       `reckon-archive-${pipeline.name}`,
@@ -100,7 +100,7 @@ export class Archiver {
     });
     onSkippedBatch(this.#consumer, (partition, first, next) => {
       const tail = this.#tails.get(partition);
-      if (tail !== undefined && first <= tail.nextOffset) tail.nextOffset = Math.max(tail.nextOffset, next);
+      if (tail !== undefined && first <= tail.nextOffset) this.#tails.moveTo(partition, next);
     });
     await this.#consumer.connect();
     await this.#consumer.subscribe({ topics: [topic], fromBeginning: true });
@@ -109,20 +109,53 @@ export class Archiver {
       eachBatchAutoResolve: false,
       eachBatch: (payload) => this.#takeBatch(payload),
     });
-    this.#timer = setInterval(() => {
-      void this.roll();
-      void this.#checkLog();
-    }, this.#options.rollMs);
+    const { rollMs } = this.#options.rolling;
+    this.#timers = [
+      setInterval(() => this.#rollOld(), Math.min(rollMs, demandMs)),
+      setInterval(() => void this.#rollWanted(), demandMs),
+      setInterval(() => void this.#checkLog(), checkMs),
+    ];
   }
 
   /** Writes what waits, leaves the group, and closes the connections. */
   async stop(): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
     await this.#consumer.stop();
+    // What came while a roll was under way is in the next one.
+    await this.#rolling;
     await this.roll();
     this.#stopped = true;
     await this.#consumer.disconnect();
     await this.#admin.disconnect();
+  }
+
+  /** By time. */
+  #rollOld(): void {
+    if (!this.#tails.waiting) this.#waitingSinceMs = null;
+    else if (performance.now() - (this.#waitingSinceMs ??= performance.now()) >= this.#options.rolling.rollMs)
+      void this.roll();
+  }
+
+  /** By demand: somebody waits for offsets that are not written. */
+  async #rollWanted(): Promise<void> {
+    if (!this.#tails.waiting) return;
+    try {
+      if (await this.#options.demand.wantsMore(this.#tails.behind)) void this.roll();
+    } catch (error) {
+      // A lake that does not answer is told when something is written.
+      this.#options.log(
+        { error: (error as Error).message },
+        'what is wanted of the archive could not be read',
+      );
+    }
+  }
+
+  /** By size. While one roll is under way rows of a second one may gather, and no more. */
+  async #rollFull(): Promise<void> {
+    const { rollRows, rollBytes } = this.#options.rolling;
+    if (this.#tails.rows < rollRows && this.#tails.bytes < rollBytes) return;
+    await this.#rolling;
+    void this.roll();
   }
 
   /** Writes everything that waits as one version of the table; at most one roll at a time. */
@@ -157,8 +190,7 @@ export class Archiver {
         if (reached === null && range.start > 0) await this.#moveTo(partition, range.start);
         if (generation !== this.#generation) return;
         const logTimeMs = reached?.logTimeMs ?? Number.NEGATIVE_INFINITY;
-        const rows = this.#newRows();
-        this.#tails.set(partition, { expectedOffset: next, nextOffset: next, logTimeMs, rows });
+        this.#tails.begin(partition, next, logTimeMs);
         this.#consumer.seek({ topic: pipeline.topic, partition, offset: String(next) });
         this.#consumer.resume([{ topic: pipeline.topic, partitions: [partition] }]);
       }
@@ -217,36 +249,18 @@ export class Archiver {
       this.#consumer.seek({ topic, partition, offset: String(tail.nextOffset) });
       return;
     }
-    for (const message of batch.messages) {
-      const offset = Number(message.offset);
-      if (offset < tail.nextOffset) continue;
-      const { key, value, timestamp } = message;
-      const record = { partition: batch.partition, offset, timestampMs: Number(timestamp), key, value };
-      tail.rows.add(record, this.#decode(record));
-      tail.nextOffset = offset + 1;
-      if (record.timestampMs > tail.logTimeMs) tail.logTimeMs = record.timestampMs;
-    }
-    tail.nextOffset = Math.max(tail.nextOffset, Number(batch.lastOffset()) + 1);
+    this.#tails.add(batch.partition, batch.messages);
+    this.#tails.moveTo(batch.partition, Number(batch.lastOffset()) + 1);
+    this.#waitingSinceMs ??= performance.now();
     payload.resolveOffset(last.offset);
-    if (this.#isFull()) await this.roll();
+    await this.#rollFull();
     await payload.heartbeat();
   }
 
   async #write(): Promise<void> {
     const { archive, database, log, pipeline } = this.#options;
-    const ranges: ArchiveRange[] = [];
-    for (const [partition, tail] of this.#tails) {
-      if (tail.nextOffset === tail.expectedOffset) continue;
-      ranges.push({
-        partition,
-        expectedOffset: tail.expectedOffset,
-        nextOffset: tail.nextOffset,
-        // Control records alone only move the position.
-        rows: tail.rows.rows === 0 ? null : tail.rows,
-      });
-      tail.expectedOffset = tail.nextOffset;
-      tail.rows = this.#newRows();
-    }
+    const ranges = this.#tails.take();
+    this.#waitingSinceMs = null;
     if (ranges.length === 0) return;
     // Asked after all of them were read: they are of the topic that the lake holds.
     requireTopicId(pipeline.topic, this.#topicId, await this.#readTopicId(), 'the rows of the lake');
@@ -273,20 +287,6 @@ export class Archiver {
         await sleep(retryMs);
       }
     }
-  }
-
-  #isFull(): boolean {
-    let rows = 0;
-    let bytes = 0;
-    for (const tail of this.#tails.values()) {
-      rows += tail.rows.rows;
-      bytes += tail.rows.bytes;
-    }
-    return rows >= bufferMaxRows || bytes >= bufferMaxBytes;
-  }
-
-  #newRows(): RowBuffer {
-    return new RowBuffer(eventColumns(this.#options.pipeline));
   }
 
   #fatal(error: unknown): void {

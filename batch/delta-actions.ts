@@ -7,8 +7,8 @@ import { ReckonError } from '../domain/errors.ts';
 
 export interface DeltaColumn {
   readonly name: string;
-  /** Delta's names: integer, long, double, boolean, string, binary, timestamp, decimal(p,s). */
-  readonly type: string;
+  /** Delta's names: integer, long, double, boolean, string, binary, timestamp, decimal(p,s); nested types as objects. */
+  readonly type: string | { readonly type: 'array' | 'struct' | 'map' };
   readonly nullable: boolean;
 }
 

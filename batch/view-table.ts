@@ -14,7 +14,7 @@ import type { OffsetVector } from '../domain/offset-vector.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { AddFile, DeltaColumn, TableSnapshot } from './delta-actions.ts';
 import { DeltaTable } from './delta-log.ts';
-import { duckDbTypes, fieldColumn } from './event-table.ts';
+import { duckDbType, fieldColumn } from './event-table.ts';
 import { dayMs } from './view-plan.ts';
 
 /** Partition column; the data files do not hold it. */
@@ -200,11 +200,11 @@ export async function stage(database: DuckDb, table: string, rows: readonly View
 }
 
 /** @param i of the view's columns @returns SQL from the stage's column to it */
-function castOf(i: number, type: string, { groupBy }: Aggregate): string {
+function castOf(i: number, type: DeltaColumn['type'], { groupBy }: Aggregate): string {
   if (i < 2) return `epoch_ms(${i === 0 ? 'start_ms' : 'end_ms'}::BIGINT)::TIMESTAMPTZ`;
   const at = i - 2;
   const text = at < groupBy.length ? `from_json(grp, '["VARCHAR"]')[${at + 1}]` : `m${at - groupBy.length}`;
-  return `(${text})::${duckDbTypes[type] ?? type}`;
+  return `(${text})::${duckDbType(type)}`;
 }
 
 /** Sums take more digits than their fields; `avg` has four more behind the point. */

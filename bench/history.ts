@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ArchiveTable } from '../batch/archive-table.ts';
+import type { ArchiveTable } from '../batch/archive-table.ts';
 import { compact } from '../batch/compaction.ts';
 import { recompute, relationsOf } from '../batch/recompute.ts';
 import { planTimeSlice } from '../batch/slice.ts';

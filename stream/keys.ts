@@ -7,6 +7,11 @@ export function metaKey(pipeline: string, partition: number): string {
   return `reckon:{${pipeline}:${partition}}:meta`;
 }
 
+/** The rules that the partition was counted by, as text (`domain/rules.ts`); read only when a definition has changed. */
+export function rulesKey(pipeline: string, partition: number): string {
+  return `reckon:{${pipeline}:${partition}}:rules`;
+}
+
 /** Sorted set of the partition's panes: member `<aggregate>|<start>|<end>`, score = end (epoch ms). */
 export function paneIndexKey(pipeline: string, partition: number): string {
   return `reckon:{${pipeline}:${partition}}:panes`;

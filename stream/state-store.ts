@@ -11,13 +11,18 @@ import { ReckonError } from '../domain/errors.ts';
 import type { FailureCode } from '../domain/errors.ts';
 import { countingRules } from '../domain/pipeline.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
+import { canonical, countingRulesOf } from '../domain/rules.ts';
 import { noEventTime } from '../domain/watermark.ts';
 import type { Changes, Position } from './fold.ts';
-import { metaKey, paneIndexKey, paneKey, paneMember, sketchKey, sketchPrefix } from './keys.ts';
+import { metaKey, paneIndexKey, paneKey, paneMember, rulesKey, sketchKey, sketchPrefix } from './keys.ts';
 import { fromSketchReply, toPaneCells, withSketches } from './pane-cells.ts';
 import type { PaneCells } from './pane-cells.ts';
 import { PaneReader } from './pane-reader.ts';
 import { lua } from './scripts.ts';
+import { refused, requireRules } from './state-rules.ts';
+
+/** A state that another process takes over again and again is not ours to have. */
+const acquireTriesMax = 3;
 
 /** What a commit came to. Anything but `committed` means: drop what is in memory and acquire again. */
 export type CommitOutcome =
@@ -68,6 +73,7 @@ export class StateStore {
   readonly #redis: Redis;
   readonly #pipeline: Pipeline;
   readonly #fingerprint: string;
+  readonly #rules: string;
   readonly #acquire: Script;
   readonly #commit: Script;
   readonly #snapshot: Script;
@@ -82,6 +88,7 @@ export class StateStore {
     this.#pipeline = pipeline;
     this.panes = new PaneReader(redis, pipeline.name);
     this.#fingerprint = createHash('sha256').update(countingRules(pipeline)).digest('hex').slice(0, 32);
+    this.#rules = canonical(countingRulesOf(pipeline));
     this.#acquire = defineScript(redis, 'reckonAcquire', lua('acquire'));
     this.#commit = defineScript(redis, 'reckonCommit', lua('commit'));
     this.#snapshot = defineScript(redis, 'reckonSnapshot', lua('snapshot'), 'bytes');
@@ -103,24 +110,20 @@ export class StateStore {
     topicId: string | null,
   ): Promise<PartitionState> {
     const { name, topic } = this.#pipeline;
-    const reply = (await this.#acquire(
-      [metaKey(name, partition), paneIndexKey(name, partition)],
-      [
-        owner,
-        this.#fingerprint,
-        logStart,
-        paneKey(name, partition, ''),
-        sketchPrefix(name, partition),
-        topicId ?? '',
-      ],
-    )) as string[];
+    const keys = [metaKey(name, partition), paneIndexKey(name, partition), rulesKey(name, partition)];
+    const args = [
+      ...[owner, this.#fingerprint, logStart, paneKey(name, partition, ''), sketchPrefix(name, partition)],
+      ...[topicId ?? '', this.#rules],
+    ];
+    let reply = (await this.#acquire(keys, [...args, ''])) as string[];
+    // Counted by another definition, which this one may go on from; unless somebody else comes in between.
+    for (let tries = 1; reply[0] === 'definition' && tries <= acquireTriesMax; tries++) {
+      const [, fingerprint = '', rules = ''] = reply;
+      requireRules(this.#pipeline, rules);
+      reply = (await this.#acquire(keys, [...args, fingerprint])) as string[];
+    }
     if (reply[0] === 'topic') requireTopicId(topic, reply[1] ?? '', topicId, 'the counts in Redis');
-    if (reply[0] !== 'ok')
-      throw new ReckonError(
-        'invalid-definition',
-        `The state of pipeline ${name} in Redis was counted by another definition.`,
-        'Undo the change, or give the pipeline a new name.',
-      );
+    if (reply[0] !== 'ok') throw refused(this.#pipeline, 'by another definition');
     this.#owners.set(partition, owner);
     return parseMeta(toRecord(reply.slice(1)));
   }

@@ -1,5 +1,5 @@
 /** The commit script in a real Redis: fenced, exact, all or nothing. */
-import { metaKey, paneIndexKey, paneKey, sketchKey } from '../../stream/keys.ts';
+import { metaKey, paneIndexKey, paneKey, rulesKey, sketchKey } from '../../stream/keys.ts';
 import type { Changes } from '../../stream/fold.ts';
 import { StateStore } from '../../stream/state-store.ts';
 import { PaneDeltas } from '../../stream/pane-deltas.ts';
@@ -235,7 +235,10 @@ describe('a sketch', () => {
     await add(texts(0, 10), texts(0, 1_000));
     await server.redis.del(metaKey(pipeline.name, 0));
     await store.acquire(0, 'me', 0, null);
-    expect(await server.redis.keys('*')).toEqual([metaKey(pipeline.name, 0)]);
+    expect((await server.redis.keys('*')).sort()).toEqual([
+      metaKey(pipeline.name, 0),
+      rulesKey(pipeline.name, 0),
+    ]);
   });
 
   it.each<[string, () => Promise<unknown>]>([
@@ -244,7 +247,9 @@ describe('a sketch', () => {
   ])('that is %s is refused, with nothing written', async (_name, breakIt) => {
     await breakIt();
     await expect(add(['a'])).rejects.toMatchObject({ retryable: false });
-    expect((await server.redis.keys('*')).sort()).toEqual([metaKey(pipeline.name, 0), key].sort());
+    expect((await server.redis.keys('*')).sort()).toEqual(
+      [metaKey(pipeline.name, 0), rulesKey(pipeline.name, 0), key].sort(),
+    );
     expect((await store.read(0))?.position.nextOffset).toBe(0);
   });
 });
@@ -312,5 +317,8 @@ test('windows that lost their offset are dropped on acquisition, so that countin
   expect(await store.commit(0, 'me', changes(10, 11, [1]))).toEqual({ kind: 'fenced' });
   const { position: held } = await store.acquire(0, 'me', 3, null);
   expect(held.nextOffset).toBe(3);
-  expect(await server.redis.keys('*')).toEqual([metaKey(pipeline.name, 0)]);
+  expect((await server.redis.keys('*')).sort()).toEqual([
+    metaKey(pipeline.name, 0),
+    rulesKey(pipeline.name, 0),
+  ]);
 });

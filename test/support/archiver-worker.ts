@@ -3,6 +3,7 @@
  * ArchiverTask>`. SIGTERM ends it in good order; with the test that started it it ends, too.
  */
 import { Archiver } from '../../batch/archive.ts';
+import { ArchiveDemand } from '../../batch/archive-demand.ts';
 import { LocalObjectStore } from '../../clients/object-store.ts';
 import { killingStore, Steps } from './killing-store.ts';
 import type { Kill } from './killing-store.ts';
@@ -29,7 +30,8 @@ const archiver = await Archiver.start({
   pipeline,
   archive: new ArchiveTable(store, pipeline),
   database,
-  rollMs: 50,
+  rolling: { rollMs: 50, rollRows: 100_000, rollBytes: 1 << 24 },
+  demand: new ArchiveDemand(store, pipeline.name),
   log: () => undefined,
   onFatal: (error) => {
     console.error(error);

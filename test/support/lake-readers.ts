@@ -18,7 +18,9 @@ import json, os, sys
 import duckdb
 from deltalake import DeltaTable, QueryBuilder
 paths, options, columns = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:]
-asked = "".join(f', sum("{name}") AS "{name}"' for name in columns)
+def asked(length):
+    term = lambda name: f'{length}("{name[2:]}")' if name.startswith("[]") else f'"{name}"'
+    return "".join(f', sum({term(name)}) AS "{name}"' for name in columns)
 def shown(row):
     text = [None if value is None else str(value) for value in row]
     return {"rows": int(row[0]), "sums": dict(zip(columns, text[1:]))}
@@ -33,10 +35,10 @@ if options:
         REGION '{options["aws_region"]}', ENDPOINT '{options["aws_endpoint"].removeprefix("http://")}', URL_STYLE 'path', USE_SSL false)""")
 def read(path):
     table = DeltaTable(path, storage_options=options)
-    batches = QueryBuilder().register("t", table).execute(f"SELECT count(*) AS _rows{asked} FROM t")
+    batches = QueryBuilder().register("t", table).execute(f"SELECT count(*) AS _rows{asked('array_length')} FROM t")
     found = batches.read_all()
     delta_rs = shown([found.column(name)[0].as_py() for name in ["_rows", *columns]])
-    duck_db = shown(connection.execute(f"SELECT count(*){asked} FROM delta_scan('{path}')").fetchone())
+    duck_db = shown(connection.execute(f"SELECT count(*){asked('len')} FROM delta_scan('{path}')").fetchone())
     return {"version": table.version(), "deltaRs": delta_rs, "duckDb": duck_db}
 print(json.dumps([read(path) for path in paths]))
 `;
@@ -56,7 +58,7 @@ export interface OthersSums {
 
 /**
  * @param path folder of the table, or its URL in a bucket
- * @param columns whose sums are wanted
+ * @param columns whose sums are wanted; `[]name`: of a list, the sum of its lengths
  * @param server that has the bucket; null for a local disk
  */
 export async function readByOthers(

@@ -9,6 +9,7 @@ export function sampleReport(change: Partial<Report> = {}): Report {
       partition,
       offsetSpan: '1002',
       offsetGaps: '2',
+      expired: '0',
       speed: terms,
       batch: terms,
       holds: true,

@@ -65,6 +65,7 @@ export async function fakeLayers(change: Partial<ReconciliationDeps> = {}): Prom
       path: `/nowhere/${runId}.parquet`,
     }),
     archivedVector: async () => vector,
+    demandArchive: async () => undefined,
     compareLayers: async (pipeline, { scope }) => sampleReport({ pipeline: pipeline.name, scope }),
     reports: createReportStore(reportsDir),
     archivePollMs: 20,

@@ -18,6 +18,7 @@ function activities(change: Partial<ReconciliationDeps> = {}) {
     pipelines: [{ name: 'flights' } as Pipeline, { name: 'orders' } as Pipeline],
     snapshotSpeed: never,
     archivedVector: never,
+    demandArchive: async () => undefined,
     compareLayers: never,
     reports: { write: never, list: never, readJson: never, readPage: never },
     archivePollMs: 1,
@@ -63,12 +64,16 @@ test('a cancellation stays one; an unforeseen error stays retryable', () => {
 test('awaitArchive looks until every partition is covered, telling how far the archive is', async () => {
   const reached: OffsetVector[] = [{}, { '0': '10' }, { '0': '10', '1': '4' }, { '0': '11', '1': '5' }];
   let looks = 0;
-  const { awaitArchive } = activities({ archivedVector: async () => reached[looks++] ?? {} });
-  await new MockActivityEnvironment().run(awaitArchive, {
-    pipeline: 'flights',
-    vector: { '0': '10', '1': '5' },
+  const asked: OffsetVector[] = [];
+  const { awaitArchive } = activities({
+    archivedVector: async () => reached[looks++] ?? {},
+    demandArchive: async (_pipeline, vector) => void asked.push(vector),
   });
+  const vector = { '0': '10', '1': '5' };
+  await new MockActivityEnvironment().run(awaitArchive, { pipeline: 'flights', vector });
   expect(looks).toBe(4);
+  // It asks for the archive as long as it is not there.
+  expect(asked).toEqual([vector, vector, vector]);
 });
 
 test('awaitArchive ends when it is cancelled', async () => {
