@@ -3,6 +3,7 @@ import type { DataFile } from '../batch/file-statistics.ts';
 import { amountOf } from '../batch/lake-status.ts';
 import type { Amount, LakeStatus, PartitionStatus } from '../batch/lake-status.ts';
 import type { Vacuumed } from '../batch/vacuum.ts';
+import type { Published } from '../batch/view.ts';
 
 const linesMax = 50;
 
@@ -32,6 +33,13 @@ function describePartition({ partition, hot, cold, offsets, timesMs, expired }: 
 export function describeFiles(files: readonly DataFile[], what: string): string[] {
   const list = files.map(({ path, rows, bytes }) => `  ${path}: ${rows} rows, ${size(bytes)}`);
   return [...bounded(list), `${amount(amountOf(files))} ${what}`];
+}
+
+export function describePublished(pipeline: string, views: readonly Published[], dryRun: boolean): string[] {
+  return views.map(({ aggregate, days, windows }) => {
+    const what = dryRun ? `${days} days would be written` : `${days} days, ${windows} windows written`;
+    return `${pipeline}/aggregates/${aggregate}: ${days === 0 ? 'nothing is new' : what}`;
+  });
 }
 
 export function describeVacuum(done: Vacuumed, verb: string): string[] {

@@ -11,7 +11,9 @@ import { amountOf, lakeStatus } from '../batch/lake-status.ts';
 import type { LakeStatus } from '../batch/lake-status.ts';
 import { readLeases } from '../batch/lease.ts';
 import { tier } from '../batch/tiering.ts';
-import { defaultRetentionMs, vacuum } from '../batch/vacuum.ts';
+import { defaultRetentionMs, vacuumAll } from '../batch/vacuum.ts';
+import { publishViews } from '../batch/view.ts';
+import { ViewTable } from '../batch/view-table.ts';
 import { DuckDb } from '../clients/duckdb.ts';
 import { openLakeStore } from '../clients/lake-store.ts';
 import type { ObjectStore } from '../clients/object-store.ts';
@@ -19,11 +21,11 @@ import { parseDurationMs } from '../domain/duration.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { readConfig } from './config.ts';
-import { describeFiles, describeStatus, describeVacuum } from './lake-text.ts';
+import { describeFiles, describePublished, describeStatus, describeVacuum } from './lake-text.ts';
 import { printJson, readOptions, runMain } from './main.ts';
 import { loadPipelines } from './pipelines.ts';
 
-const tasks = ['status', 'compact', 'tier', 'expire', 'vacuum'] as const;
+const tasks = ['status', 'compact', 'publish', 'tier', 'expire', 'vacuum'] as const;
 type Task = (typeof tasks)[number];
 
 const usage = `npm run lake -- ${tasks.join('|')} [--pipeline NAME] [--dry-run] [--older-than 7d (vacuum)] [--json]`;
@@ -75,6 +77,12 @@ export async function runLake(
       const what = `${verb} rewritten into ${runs.length}`;
       return { lines: describeFiles(files, what), json: { runs: runs.length, ...amountOf(files) } };
     }
+    case 'publish': {
+      const published = await withDatabase((database) =>
+        publishViews({ store, archive, pipeline, database }, { nowMs: Date.now(), dryRun, signal }),
+      );
+      return { lines: describePublished(pipeline.name, published, dryRun), json: { views: published } };
+    }
     case 'tier': {
       const hotMs = pipeline.retentionMs.hot;
       if (hotMs === null)
@@ -96,8 +104,9 @@ export async function runLake(
     }
     case 'vacuum': {
       const retentionMs = options.olderThanMs;
+      const views = pipeline.aggregates.map((aggregate) => new ViewTable(store, pipeline, aggregate).table);
       const done = await withDatabase((database) =>
-        vacuum(table, store, database, { retentionMs, dryRun, signal }),
+        vacuumAll([table, ...views], store, database, { retentionMs, dryRun, signal }),
       );
       const counts = { removed: done.removed, orphans: done.orphans, scratch: done.scratch, log: done.log };
       const all = Object.values(counts).flat();

@@ -21,7 +21,6 @@ import type { DataFile } from './file-statistics.ts';
 import { holdLease } from './lease.ts';
 import type { Lease } from './lease.ts';
 import { planWidening, propertiesOf, requireSameRules, topicIdOf } from './table-rules.ts';
-import { defaultRetentionMs } from './vacuum.ts';
 
 /** Rows of one partition, to follow offset `expectedOffset − 1`. */
 export interface ArchiveRange {
@@ -43,8 +42,6 @@ export interface ArchiveVersion {
   /** What has left the lake for its age, by partition. */
   readonly expired: ReadonlyMap<number, Expired>;
 }
-
-const versionsPerCheckpoint = 50;
 
 export class ArchiveTable {
   readonly table: DeltaTable;
@@ -110,16 +107,20 @@ export class ArchiveTable {
     return expiredOf(await this.table.refresh());
   }
 
+  /** The newest version, as of now. */
+  async version(): Promise<ArchiveVersion> {
+    const snapshot = await this.table.refresh();
+    return { files: dataFilesOf(snapshot), reached: this.#reachedIn(snapshot), expired: expiredOf(snapshot) };
+  }
+
   /**
    * One version of the archive for whoever computes from it, held until the work is done.
    * @param work may read for as long as it likes, unless the signal is aborted
    * @throws ReckonError `archive-behind` (try again) when the version was overtaken before it could be held
    */
   async withVersion<T>(work: (version: ArchiveVersion, signal: AbortSignal) => Promise<T>): Promise<T> {
-    const snapshot = await this.table.refresh();
-    const files = dataFilesOf(snapshot);
-    const version = { files, reached: this.#reachedIn(snapshot), expired: expiredOf(snapshot) };
-    const lease = await this.hold(files);
+    const version = await this.version();
+    const lease = await this.hold(version.files);
     return work(version, lease.signal).finally(() => lease.release());
   }
 
@@ -180,9 +181,7 @@ export class ArchiveTable {
       return fits ? actions : null;
     });
     if (version === null) return false;
-    // 3. Now and then a checkpoint, so that nobody has to read every version.
-    if (version % versionsPerCheckpoint === 0)
-      await this.table.checkpoint(database, nowMs - defaultRetentionMs);
+    await this.table.checkpointWhenDue(version, database, nowMs);
     return true;
   }
 

@@ -21,6 +21,10 @@ import type { Action, DeltaColumn, TableSnapshot } from './delta-actions.ts';
 const versionFile = /^(\d{20})\.json$/;
 const checkpointFile = /^(\d{20})\.checkpoint\.parquet$/;
 
+/** For so long older versions of a table can be read. */
+export const tombstoneRetentionMs = 7 * 86_400_000;
+const versionsPerCheckpoint = 50;
+
 export class DeltaTable {
   readonly root: string;
   readonly #store: ObjectStore;
@@ -97,6 +101,11 @@ export class DeltaTable {
     const snapshot = await this.refresh();
     if (snapshot.version >= 0)
       await writeCheckpoint(this.#store, this.#logFolder, snapshot, database, tombstonesFromMs);
+  }
+
+  /** Now and then a checkpoint, so that nobody has to read every version. @param version that was just committed */
+  async checkpointWhenDue(version: number, database: DuckDb, nowMs: number): Promise<void> {
+    if (version % versionsPerCheckpoint === 0) await this.checkpoint(database, nowMs - tombstoneRetentionMs);
   }
 
   /**

@@ -9,13 +9,13 @@ import type { DuckDb } from '../clients/duckdb.ts';
 import type { ObjectStore, StoredObject } from '../clients/object-store.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { TableSnapshot } from './delta-actions.ts';
+import { tombstoneRetentionMs } from './delta-log.ts';
 import type { DeltaTable } from './delta-log.ts';
 import { coldFolder } from './file-statistics.ts';
 import { readLeases, retentionMinMs } from './lease.ts';
 import type { SeenLease } from './lease.ts';
 
-/** For so long older versions of the table can be read. */
-export const defaultRetentionMs = 7 * 86_400_000;
+export const defaultRetentionMs = tombstoneRetentionMs;
 /** No append, compaction or copy takes as long between its file and its version. */
 const orphanMinMs = 86_400_000;
 /** Where local stores keep files that are being written. */
@@ -91,10 +91,10 @@ export function planVacuum(
   };
 }
 
-/** Only what Reckon itself puts there: `p<partition>/…`, hot or cold. Whatever else lies in the folder is somebody's. */
+/** Only what Reckon itself puts there: `p<partition>/…`, hot or cold, and the days of a view. Whatever else lies in the folder is somebody's. */
 function isData(path: string): boolean {
   const [first, second] = path.split('/');
-  return /^p\d+$/.test((first === coldFolder ? second : first) ?? '');
+  return /^(p\d+|window_date=[\d-]+)$/.test((first === coldFolder ? second : first) ?? '');
 }
 
 /**
@@ -141,6 +141,32 @@ export async function vacuum(
   const log = await table.superfluousLog(nowMs - retentionMs);
   await table.cleanLog(nowMs - retentionMs);
   return { ...plan, scratch, log };
+}
+
+/** All tables of a pipeline, one after the other; those that do not exist are passed over. @returns what was deleted of all */
+export async function vacuumAll(
+  tables: readonly DeltaTable[],
+  store: ObjectStore,
+  database: DuckDb,
+  options: VacuumOptions = {},
+): Promise<Vacuumed> {
+  const all: Vacuumed[] = [];
+  for (const table of tables)
+    if (options.signal?.aborted !== true && (await table.refresh()).version >= 0) {
+      const done = await vacuum(table, store, database, options);
+      // The store's scratch files are of no table: the first one has told of them.
+      all.push(all.length > 0 ? { ...done, scratch: [] } : done);
+    }
+  const sum = (countOf: (one: Vacuumed) => number) => all.reduce((total, one) => total + countOf(one), 0);
+  return {
+    removed: all.flatMap(({ removed }) => removed),
+    orphans: all.flatMap(({ orphans }) => orphans),
+    leases: all.flatMap(({ leases }) => leases),
+    held: sum(({ held }) => held),
+    expiredTombstones: sum(({ expiredTombstones }) => expiredTombstones),
+    scratch: all.flatMap(({ scratch }) => scratch),
+    log: all.flatMap(({ log }) => log),
+  };
 }
 
 /** What was done of a plan of which only so many objects were deleted. */

@@ -139,7 +139,9 @@ export class ViewTable {
         })),
       ];
     });
-    return version !== null;
+    if (version === null) return false;
+    await this.table.checkpointWhenDue(version, database, nowMs);
+    return true;
   }
 
   /** @returns null where the day has no window */

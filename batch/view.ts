@@ -70,13 +70,13 @@ export async function publishViews(deps: PublishDeps, options: PublishOptions): 
 async function publish(deps: PublishDeps, aggregate: Aggregate, options: PublishOptions): Promise<Published> {
   const { store, archive, pipeline } = deps;
   const view = new ViewTable(store, pipeline, aggregate);
-  if (options.dryRun !== true) await view.create(options.nowMs);
-  return archive.withVersion((version, signal) =>
-    publishVersion(deps, aggregate, view, version, {
-      ...options,
-      signal: AbortSignal.any([signal, ...(options.signal === undefined ? [] : [options.signal])]),
-    }),
-  );
+  // A dry run leaves no trace, so it holds nothing.
+  if (options.dryRun === true) return publishVersion(deps, aggregate, view, await archive.version(), options);
+  await view.create(options.nowMs);
+  return archive.withVersion((version, lost) => {
+    const signals = options.signal === undefined ? [lost] : [lost, options.signal];
+    return publishVersion(deps, aggregate, view, version, { ...options, signal: AbortSignal.any(signals) });
+  });
 }
 
 async function publishVersion(
