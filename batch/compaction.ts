@@ -13,6 +13,7 @@ import type { Run } from './compaction-plan.ts';
 import { corrupt } from './delta-actions.ts';
 import type { Action, AddFile, TableSnapshot } from './delta-actions.ts';
 import type { DeltaTable } from './delta-log.ts';
+import { parquetFormat } from './parquet-format.ts';
 import { dataFilesOf, mergeStatistics, parseStatistics } from './file-statistics.ts';
 import { withLease } from './lease.ts';
 
@@ -148,7 +149,7 @@ async function merge(
   await database
     .run(
       `COPY (SELECT * FROM read_parquet([${sources.files.map(quotePath).join(', ')}], union_by_name = true) ORDER BY _time, _offset)
-       TO ${quoteLiteral(file)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${rowGroupRows})`,
+       TO ${quoteLiteral(file)} (${parquetFormat}, ROW_GROUP_SIZE ${rowGroupRows})`,
     )
     .finally(() => sources.release());
 }

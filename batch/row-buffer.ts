@@ -11,13 +11,13 @@ import type { EventColumn } from './event-table.ts';
 import type { FileStatistics } from './file-statistics.ts';
 import { encodeHeaders } from './headers.ts';
 import { PlainParquet } from './plain-parquet.ts';
+import { parquetFormat } from './parquet-format.ts';
 import type { PlainColumn } from './plain-parquet.ts';
 
 /**
- * The first level of zstd is a fifth faster than the default and no larger here; columns with more values than this have no use for a
- * dictionary. Compaction writes the file again by DuckDB's own defaults.
+ * The first level of zstd is a fifth faster than the default and no larger here. Compaction writes the file again at DuckDB's own.
  */
-const format = 'FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 5000';
+const format = `${parquetFormat}, COMPRESSION_LEVEL 1`;
 
 /** Smallest and largest number that was seen. */
 class Span {

@@ -15,6 +15,7 @@ import type { Pipeline } from '../domain/pipeline.ts';
 import type { AddFile, DeltaColumn, TableSnapshot } from './delta-actions.ts';
 import { DeltaTable } from './delta-log.ts';
 import { duckDbType, fieldColumn } from './event-table.ts';
+import { parquetFormat } from './parquet-format.ts';
 import { dayMs } from './view-plan.ts';
 
 /** Partition column; the data files do not hold it. */
@@ -157,7 +158,7 @@ export class ViewTable {
     );
     await database.run(
       `COPY (SELECT ${columns.join(', ')} FROM ${staged} ${where} ORDER BY start_ms, end_ms, grp)
-       TO ${quoteLiteral(scratch)} (FORMAT parquet, COMPRESSION zstd)`,
+       TO ${quoteLiteral(scratch)} (${parquetFormat})`,
     );
     const path = `${dateColumn.name}=${dateOf(day)}/${randomUUID()}.parquet`;
     const size = await this.#store.adopt(scratch, `${this.table.root}/${path}`);

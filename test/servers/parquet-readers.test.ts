@@ -50,6 +50,7 @@ function wanted({ plain, record }: Entry, decimal: (cents: bigint) => unknown): 
     _partition: 0,
     _offset: BigInt(plain.offset),
     _timestamp: new Date(plain.timestampMs),
+    _headers: null,
     _key: hex(record.key),
     _id: dead === null ? plain.id : null,
     _time: dead === null ? new Date(plain.timeMs) : null,
@@ -132,11 +133,60 @@ it.each(readers)('%s reads every value of appended and of compacted files', asyn
     );
     expect(sorted).toEqual(rows);
   }
-  // What was compared holds values in every column that events have values for.
+  // What was compared holds values in every column that events have values for (headers: see below).
   const all = logs.flat().map((entry) => wanted(entry, decimal));
-  const filled = columns.filter((name) => all.some((row) => row[name] !== null));
+  const filled = columns.filter((name) => name === '_headers' || all.some((row) => row[name] !== null));
   expect(filled.length).toBeGreaterThanOrEqual(ownColumns.length + 12);
   expect(filled).toEqual(
     expect.arrayContaining([...ownColumns, 'price', 'late', 'score', 'vip', 'user_region']),
   );
 });
+
+/** A list of structs, which parquetjs-lite shows with the names of Parquet's levels. */
+function headersOf(value: unknown): string[] {
+  interface Pair {
+    readonly key: string;
+    readonly value?: Uint8Array | null;
+  }
+  const { list } = value as { list?: { element: Pair }[] };
+  const pairs = list?.map(({ element }) => element) ?? (value as Pair[]);
+  return pairs.map((pair) => `${pair.key}=${pair.value ? Buffer.from(pair.value).toString() : 'null'}`);
+}
+
+it.each(readers)(
+  '%s reads columns of a thousand values, each many times in a row',
+  async (reader, read) => {
+    const records = 60_000;
+    const shopOf = (offset: number) => `shop ${Math.floor(offset / 60)}`;
+    const store = new LocalObjectStore(join(folder, `${reader}-many`));
+    const archive = new ArchiveTable(store, pipeline);
+    await archive.create(null, 1);
+    for (let from = 0; from < records; from += records / 4) {
+      const rows = new RowBuffer(eventColumns(pipeline));
+      for (let offset = from; offset < from + records / 4; offset++) {
+        const value = Buffer.from(JSON.stringify({ id: `e${offset}`, at: offset, shop: shopOf(offset) }));
+        const headers =
+          offset % 7 === 0
+            ? { headers: { trace: Buffer.from(`t${offset}`), kind: [Buffer.from('a'), null] } }
+            : {};
+        const record = { partition: 0, offset, timestampMs: 1, key: null, value, ...headers };
+        rows.add(record, decode(record));
+      }
+      const nextOffset = from + records / 4;
+      expect(
+        await archive.append(database, [{ partition: 0, expectedOffset: from, nextOffset, rows }], 1),
+      ).toBe(true);
+    }
+    await compact(archive.table, store, database);
+    const files = (await archive.files()).map((file) => archive.locationOf(file));
+    expect(files).toHaveLength(1);
+    const found = await read(files[0] ?? '', columns);
+    expect(found).toHaveLength(records);
+    expect(found.filter((row) => row['shop'] !== shopOf(Number(row['_offset'])))).toEqual([]);
+    const traced = found.filter((row) => row['_headers'] !== null);
+    expect(traced).toHaveLength(Math.ceil(records / 7));
+    for (const row of traced)
+      expect(headersOf(row['_headers'])).toEqual([`trace=t${String(row['_offset'])}`, 'kind=a', 'kind=null']);
+  },
+  60_000,
+);

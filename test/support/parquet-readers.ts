@@ -4,7 +4,7 @@
  *
  * parquetjs-lite is from before zstd and decimals; it gets them here by its own tables of codecs and types, and reads the files
  * themselves. Decimals are their unscaled integers then. What is left: runs of one value of a dictionary with more than 256 are
- * misread by it, whoever wrote the file (`value << 8` in its `lib/codec/rle.js` goes nowhere); hyparquet has no such limit.
+ * misread by it (`value << 8` in its `lib/codec/rle.js` goes nowhere), so the lake's files have no larger ones.
  */
 import { open } from 'node:fs/promises';
 import { decompress } from 'fzstd';
