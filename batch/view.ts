@@ -1,6 +1,7 @@
 /**
  * Publishes the batch view: recomputes the days that have changed since the last time and puts them into the view's tables. Guarantee:
- * a day that did not change is not read; killed anywhere, the view is what it was before; run again, nothing is left to do.
+ * a day that did not change is not read, and one of which records have expired stays as it was; killed anywhere, the view is what it
+ * was before; run again, nothing is left to do.
  */
 import type { DuckDb } from '../clients/duckdb.ts';
 import type { ObjectStore } from '../clients/object-store.ts';
@@ -10,6 +11,8 @@ import type { OffsetVector } from '../domain/offset-vector.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { ArchiveTable } from './archive-table.ts';
 import { eventsSql } from './event-table.ts';
+import { expiredOf } from './expiry.ts';
+import { dataFilesOf } from './file-statistics.ts';
 import type { DataFile } from './file-statistics.ts';
 import { recompute, relationsOf } from './recompute.ts';
 import { planTimeSlice, sliceRows } from './slice.ts';
@@ -18,6 +21,7 @@ import {
   closingStarts,
   dayMs,
   eventRangeOf,
+  firstWholeDay,
   graceMs,
   paneRangeOf,
   startDaysSql,
@@ -73,13 +77,17 @@ async function publish(deps: PublishDeps, aggregate: Aggregate, options: Publish
   if (options.dryRun !== true) await view.create(options.nowMs);
   const before = await view.published();
   const vector = await archive.reached();
-  const files = await archive.files();
+  // Of one version: what has expired is not among the files.
+  const snapshot = await archive.table.refresh();
+  const [files, expired] = [dataFilesOf(snapshot), expiredOf(snapshot)];
+  const wholeFrom = firstWholeDay(aggregate, expired);
   const closedMs = Math.max(before.closedMs, watermarkOf(files, pipeline.outOfOrderMs, options.nowMs));
-  const days = await changedDays(deps, aggregate, files, before, closedMs);
+  const changed = await changedDays(deps, aggregate, files, before, closedMs);
+  const days = changed.filter((day) => day >= wholeFrom);
   if (options.dryRun === true) return { aggregate: aggregate.name, days: days.length, windows: 0, vector };
 
   await createStage(database, aggregate, staged);
-  const sliceOptions = { vector, dedupHorizonMs: pipeline.dedupHorizonMs };
+  const sliceOptions = { vector, dedupHorizonMs: pipeline.dedupHorizonMs, expired };
   const written = new Set<number>();
   let windows = 0;
   for (const wanted of rangesOf(days, files, sliceOptions)) {
@@ -87,7 +95,7 @@ async function publish(deps: PublishDeps, aggregate: Aggregate, options: Publish
     const range = await computeWindows(deps, aggregate, files, sliceOptions, wanted, options.signal);
     // Sessions that reach into the range take the days with them on which they begin; those may have been done already.
     const fresh = new Set<number>();
-    for (let day = range.fromMs / dayMs; day < range.toMs / dayMs; day++)
+    for (let day = Math.max(wholeFrom, range.fromMs / dayMs); day < range.toMs / dayMs; day++)
       if (!written.has(day)) fresh.add(day);
     for await (const rows of readBoth(database, aggregate)) {
       const own = rows.filter(
