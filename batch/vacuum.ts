@@ -91,10 +91,13 @@ export function planVacuum(
   };
 }
 
-/** Only what Reckon itself puts there: `p<partition>/…`, hot or cold, and the days of a view. Whatever else lies in the folder is somebody's. */
+/**
+ * Only what Reckon itself puts there: `p<partition>/…`, hot or cold, and of a batch view `window_date=<day>/…`. Whatever else lies in
+ * the folder is somebody's.
+ */
 function isData(path: string): boolean {
   const [first, second] = path.split('/');
-  return /^(p\d+|window_date=[\d-]+)$/.test((first === coldFolder ? second : first) ?? '');
+  return /^(p\d+|window_date=\d{4}-\d\d-\d\d)$/.test((first === coldFolder ? second : first) ?? '');
 }
 
 /**

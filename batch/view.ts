@@ -90,8 +90,9 @@ async function publishVersion(
   const before = await view.published();
   const closedMs = Math.max(before.closedMs, watermarkOf(files, pipeline.outOfOrderMs, options.nowMs));
   const sliceOptions = { vector, dedupHorizonMs: pipeline.dedupHorizonMs, expired };
-  // Days whose records have expired stay as they were published.
-  const wholeMs = Math.max(Number.NEGATIVE_INFINITY, ...wholeAfter(files, sliceOptions).values());
+  // Days whose records have expired stay as they were published; a session may have begun with one in the gap before it.
+  const reachMs = aggregate.window.kind === 'session' ? aggregate.window.gapMs : 0;
+  const wholeMs = reachMs + Math.max(Number.NEGATIVE_INFINITY, ...wholeAfter(files, sliceOptions).values());
   const isWhole = (day: number) => day * dayMs > wholeMs;
   const days = (await changedDays(deps, aggregate, files, before, closedMs)).filter(isWhole);
   if (options.dryRun === true) return { aggregate: aggregate.name, days: days.length, windows: 0, vector };

@@ -35,9 +35,10 @@ export interface ObjectStore {
   /**
    * Copies an object to the store's cold storage, durably, under a name that nobody else has.
    * @param to below a folder `cold` of the same table
+   * @throws ReckonError `corrupt-lake` when there is no such object
    */
   copyCold(from: string, to: string): Promise<void>;
-  /** SHA-256 of an object as it is read back, in hex. */
+  /** SHA-256 of an object as it is read back, in hex. @throws ReckonError `corrupt-lake` when there is no such object */
   checksum(path: string): Promise<string>;
   /** A local file name to write to before `adopt`. */
   scratchFile(): Promise<string>;
@@ -145,7 +146,9 @@ export class LocalObjectStore implements ObjectStore {
     // On the disk of the copy, so that it appears whole; where this process dies here, vacuum finds it.
     const scratch = join(dirname(target), `_${randomUUID()}`);
     try {
-      await copyFile(this.location(from), scratch);
+      // The folder of the copy is there: what is missing is the source.
+      if ((await copyFile(this.location(from), scratch).catch(ifMissing('missing'))) === 'missing')
+        throw missingObject(this.url, from);
       const file = await open(scratch, 'r');
       await file.sync().finally(() => file.close());
       await rename(scratch, target);
@@ -158,7 +161,8 @@ export class LocalObjectStore implements ObjectStore {
 
   async checksum(path: string): Promise<string> {
     const hash = createHash('sha256');
-    await pipeline(createReadStream(this.location(path)), hash);
+    const read = pipeline(createReadStream(this.location(path)), hash).then(() => 'read');
+    if ((await read.catch(ifMissing('missing'))) === 'missing') throw missingObject(this.url, path);
     return hash.digest('hex');
   }
 

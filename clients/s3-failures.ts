@@ -29,6 +29,11 @@ const refused = new Set([
   'TokenProviderError',
   'XAdminUserNotFound',
 ]);
+/** The second comes with 403, and has nothing to do with credentials. */
+const classFailures: Readonly<Record<string, string>> = {
+  InvalidStorageClass: 'there is no such storage class',
+  InvalidObjectState: 'an object has to be restored before it can be read',
+};
 const wrongRegion = new Set([
   'AuthorizationHeaderMalformed',
   'PermanentRedirect',
@@ -78,6 +83,14 @@ export function s3Failure(error: unknown, { bucket, server }: Asked): unknown {
       'invalid-config',
       `LAKE_URL: there is no bucket ${bucket} on ${server}.`,
       'Create it, or name another.',
+      options,
+    );
+  const ofClass = classFailures[name];
+  if (ofClass !== undefined)
+    return new ReckonError(
+      'invalid-config',
+      `LAKE_COLD_CLASS: ${ofClass} (bucket ${bucket} on ${server}: ${said}).`,
+      'Use a storage class whose objects can be read at once, such as STANDARD_IA or GLACIER_IR.',
       options,
     );
   if (refused.has(name) || statusOf(error) === 403 || statusOf(error) === 401)

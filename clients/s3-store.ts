@@ -168,16 +168,19 @@ export class S3ObjectStore implements ObjectStore {
 
   async copyCold(from: string, to: string): Promise<void> {
     const source = this.#objectOf(from);
-    await this.#try(() =>
-      this.#client.send(
-        new CopyObjectCommand({
-          ...this.#objectOf(to),
-          // A header: what has a meaning in a URL must not have one there.
-          CopySource: `${source.Bucket}/${source.Key.split('/').map(encodeURIComponent).join('/')}`,
-          ...(this.#coldClass === null ? {} : { StorageClass: this.#coldClass as StorageClass }),
-        }),
-      ),
-    );
+    const command = new CopyObjectCommand({
+      ...this.#objectOf(to),
+      // A header: what has a meaning in a URL must not have one there.
+      CopySource: `${source.Bucket}/${source.Key.split('/').map(encodeURIComponent).join('/')}`,
+      ...(this.#coldClass === null ? {} : { StorageClass: this.#coldClass as StorageClass }),
+    });
+    await this.#try(async () => {
+      try {
+        await this.#client.send(command);
+      } catch (error) {
+        throw isMissing(error) ? missingObject(this.url, from) : error;
+      }
+    });
   }
 
   async checksum(path: string): Promise<string> {

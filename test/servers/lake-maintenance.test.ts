@@ -1,5 +1,5 @@
 /**
- * Maintenance of the lake on real files: after each of its steps delta-rs, DuckDB's Delta extension and our own reader see the same
+ * Maintenance of the lake, on a disk and in a bucket: after each of its steps delta-rs, DuckDB's Delta extension and our own reader see the same
  * rows; a dry run changes nothing; what a lease holds stays.
  */
 import {
@@ -26,7 +26,9 @@ import { DuckDb } from '../../clients/duckdb.ts';
 import { LocalObjectStore } from '../../clients/object-store.ts';
 import { clicks } from '../support/commit-writer.ts';
 import { readByOthers, vacuumByOthers } from '../support/lake-readers.ts';
-import { append, dayMs, newArchive, rowsOf, treeOf } from '../support/lake-tables.ts';
+import { append, contentOf, dayMs, newArchive, rowsOf, treeOf } from '../support/lake-tables.ts';
+import { lakeKinds, useLakes } from '../support/lakes.ts';
+import type { Lake } from '../support/lakes.ts';
 
 const root = `${clicks.name}/events`;
 /** Files are as old on the disk as they are in the log: the clock of the tests runs ahead of the wall's. */
@@ -49,6 +51,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+const newLake = useLakes();
 let lakes = 0;
 const newRoot = () => join(folder, `lake-${++lakes}`);
 const at = (days: number) => startMs + days * dayMs;
@@ -67,116 +70,122 @@ async function fill(archive: ArchiveTable, days = 3): Promise<number> {
 }
 
 /** What others see of the table must be what we see. */
-async function expectSameForAll(store: LocalObjectStore, rows: readonly string[]): Promise<void> {
+async function expectSameForAll({ store, connection }: Lake, rows: readonly string[]): Promise<void> {
   expect(await rowsOf(store, database)).toEqual(rows);
   const offsets = rows.reduce((sum, row) => sum + Number(row.split(':')[1]), 0);
   const sums = { rows: rows.length, sums: { _offset: rows.length === 0 ? null : String(offsets) } };
-  expect(await readByOthers(store.location(root), ['_offset'])).toMatchObject({
+  expect(await readByOthers(store.location(root), ['_offset'], connection)).toMatchObject({
     deltaRs: sums,
     duckDb: sums,
   });
 }
 
-it('compaction, tiering, vacuum, checkpoint and expiry: rows are the same for everybody, dry runs change nothing', async () => {
-  const [lake, coldDir] = [newRoot(), newRoot()];
-  const store = new LocalObjectStore(lake, coldDir);
-  const archive = await newArchive(store, startMs);
-  const { table } = archive;
-  const next = await fill(archive);
-  const rows = await rowsOf(store, database);
-  expect(rows).toHaveLength(2 * next);
-  const unchanged = async <T>(dryRun: () => Promise<T>): Promise<T> => {
-    const before = treeOf(lake);
-    const result = await dryRun();
-    expect(treeOf(lake)).toEqual(before);
-    return result;
-  };
+it.each(lakeKinds)(
+  'compaction, tiering, vacuum, checkpoint and expiry on %s: rows are the same for everybody, dry runs change nothing',
+  async (kind) => {
+    const lake = await newLake(kind);
+    const { store, coldDir } = lake;
+    const archive = await newArchive(store, startMs);
+    const { table } = archive;
+    const next = await fill(archive);
+    const rows = await rowsOf(store, database);
+    expect(rows).toHaveLength(2 * next);
+    const unchanged = async <T>(dryRun: () => Promise<T>): Promise<T> => {
+      const before = await contentOf(store);
+      const result = await dryRun();
+      expect(await contentOf(store)).toEqual(before);
+      return result;
+    };
 
-  // 1. Compaction: a file a day of each partition.
-  const now = clock(3);
-  const plan = await unchanged(() => compact(table, store, database, { now, dryRun: true }));
-  const compacted = await compact(table, store, database, { now });
-  expect(compacted).toMatchObject({ removed: 24, added: 6, rows: 240 });
-  expect(plan.runs).toEqual(compacted.runs);
-  await expectSameForAll(store, rows);
+    // 1. Compaction: a file a day of each partition.
+    const now = clock(3);
+    const plan = await unchanged(() => compact(table, store, database, { now, dryRun: true }));
+    const compacted = await compact(table, store, database, { now });
+    expect(compacted).toMatchObject({ removed: 24, added: 6, rows: 240 });
+    expect(plan.runs).toEqual(compacted.runs);
+    await expectSameForAll(lake, rows);
 
-  // 2. Tiering: the first two days become cold, by way of a link to the other folder.
-  const hotMs = dayMs;
-  const planned = await unchanged(() => tier(table, store, { hotMs, now, dryRun: true }));
-  expect(planned.files).toHaveLength(4);
-  const before = new Map((await table.refresh()).files);
-  expect(await tier(table, store, { hotMs, now })).toEqual({ files: planned.files, damaged: [] });
-  expect(readlinkSync(store.location(`${root}/cold`))).toBe(join(coldDir, root));
-  const files = await archive.files();
-  expect(files.map(isCold)).toEqual([true, true, false, true, true, false]);
-  for (const { path, archivedMs, firstOffset, partition } of files) {
-    const twin = planned.files.find(
-      (file) => file.firstOffset === firstOffset && file.partition === partition,
+    // 2. Tiering: the first two days become cold, by way of a link to the other folder.
+    const hotMs = dayMs;
+    const planned = await unchanged(() => tier(table, store, { hotMs, now, dryRun: true }));
+    expect(planned.files).toHaveLength(4);
+    const before = new Map((await table.refresh()).files);
+    expect(await tier(table, store, { hotMs, now })).toEqual({ files: planned.files, damaged: [] });
+    if (coldDir !== null) expect(readlinkSync(store.location(`${root}/cold`))).toBe(join(coldDir, root));
+    const files = await archive.files();
+    expect(files.map(isCold)).toEqual([true, true, false, true, true, false]);
+    for (const { path, archivedMs, firstOffset, partition } of files) {
+      const twin = planned.files.find(
+        (file) => file.firstOffset === firstOffset && file.partition === partition,
+      );
+      if (isCold({ path })) expect(archivedMs).toBe(before.get(twin?.path ?? '')?.modificationTime);
+    }
+    await expectSameForAll(lake, rows);
+    expect(await tier(table, store, { hotMs, now })).toEqual({ files: [], damaged: [] });
+    expect((await compact(table, store, database, { now })).runs).toEqual([]);
+
+    // 3. Vacuum: nothing before its time; then the small files and the hot twins of the cold ones, and the versions.
+    const before4 = { now: clock(3.9), retentionMs: dayMs, dryRun: true };
+    const early = await unchanged(() => vacuum(table, store, database, before4));
+    expect([early.removed, early.orphans]).toEqual([[], []]);
+    const later = { now: clock(4.5), retentionMs: dayMs };
+    const doomed = await unchanged(() => vacuum(table, store, database, { ...later, dryRun: true }));
+    const vacuumed = await vacuum(table, store, database, later);
+    expect(vacuumed.removed).toEqual(doomed.removed);
+    expect(vacuumed).toMatchObject({ orphans: [], leases: [], held: 0, expiredTombstones: 28 });
+    expect(vacuumed.removed).toHaveLength(28);
+    expect(vacuumed.removed.reduce((sum, { bytes }) => sum + bytes, 0)).toBeGreaterThan(10_000);
+    expect(vacuumed.log.length).toBeGreaterThan(20);
+    for (const { path } of [...vacuumed.removed, ...vacuumed.log])
+      expect(await store.get(`${root}/${path}`)).toBeNull();
+    await expectSameForAll(lake, rows);
+    const fresh = await new DeltaTable(store, root).refresh();
+    expect([fresh.files.size, fresh.tombstones.size]).toEqual([6, 0]);
+    const again = await unchanged(() => vacuum(new DeltaTable(store, root), store, database, later));
+    expect([again.removed, again.orphans, again.log, again.expiredTombstones]).toEqual([[], [], [], 0]);
+
+    // 4. Expiry: the first day goes, and what the rest has to know of it stays.
+    const lakeMs = 2 * dayMs;
+    const nowMs = at(2.5);
+    const first = files.filter((file) => file.firstOffset === 0);
+    const toExpire = await unchanged(() => expire(table, { lakeMs, now: () => nowMs, dryRun: true }));
+    expect(toExpire.map(({ firstOffset }) => firstOffset)).toEqual([0, 0]);
+    expect(await expire(table, { lakeMs, now: () => nowMs })).toEqual(toExpire);
+    const kept = rows.filter((row) => Number(row.split(':')[1]) >= 40);
+    await expectSameForAll(lake, kept);
+    const { maxTimeMs = 0, newestMs = 0 } = first[0] ?? {};
+    const known = { nextOffset: 40, maxTimeMs, logTimeMs: newestMs, rows: 40 };
+    expect([...(await archive.expired())]).toEqual([
+      [0, known],
+      [1, known],
+    ]);
+    expect(await new LakeHistory(archive, clicks, openDatabase).range(0)).toEqual({ start: 40, end: 120 });
+
+    // 5. All of it goes, and the archive goes on where it was.
+    expect(await expire(table, { lakeMs, now: clock(30) })).toHaveLength(4);
+    await expectSameForAll(lake, []);
+    const logTimeMs = Math.max(...files.map((file) => file.newestMs));
+    expect(await new ArchiveTable(store, clicks).position(1)).toEqual({ nextOffset: 120, logTimeMs });
+    expect(await new LakeHistory(archive, clicks, openDatabase).range(0)).toEqual({ start: 120, end: 120 });
+    await append(archive, database, { partition: 1, from: 120, count: 10, atMs: at(30), nowMs: at(30) });
+    await vacuum(table, store, database, { now: clock(40) });
+    expect(await store.list(`${root}/cold`)).toEqual([]);
+    if (coldDir !== null) expect(treeOf(coldDir)).toEqual([]);
+    expect(lake.scratch()).toEqual([]);
+    await expectSameForAll(
+      lake,
+      Array.from(
+        { length: 10 },
+        (_, i) => `1:${120 + i}:${(120 + i) % 7 === 6 ? 'invalid-json' : `e1-${120 + i}`}`,
+      ),
     );
-    if (isCold({ path })) expect(archivedMs).toBe(before.get(twin?.path ?? '')?.modificationTime);
-  }
-  await expectSameForAll(store, rows);
-  expect(await tier(table, store, { hotMs, now })).toEqual({ files: [], damaged: [] });
-  expect((await compact(table, store, database, { now })).runs).toEqual([]);
-
-  // 3. Vacuum: nothing before its time; then the small files and the hot twins of the cold ones, and the versions.
-  const before4 = { now: clock(3.9), retentionMs: dayMs, dryRun: true };
-  const early = await unchanged(() => vacuum(table, store, database, before4));
-  expect([early.removed, early.orphans]).toEqual([[], []]);
-  const later = { now: clock(4.5), retentionMs: dayMs };
-  const doomed = await unchanged(() => vacuum(table, store, database, { ...later, dryRun: true }));
-  const vacuumed = await vacuum(table, store, database, later);
-  expect(vacuumed.removed).toEqual(doomed.removed);
-  expect(vacuumed).toMatchObject({ orphans: [], leases: [], held: 0, expiredTombstones: 28 });
-  expect(vacuumed.removed).toHaveLength(28);
-  expect(vacuumed.removed.reduce((sum, { bytes }) => sum + bytes, 0)).toBeGreaterThan(10_000);
-  expect(vacuumed.log.length).toBeGreaterThan(20);
-  for (const { path } of [...vacuumed.removed, ...vacuumed.log])
-    expect(existsSync(store.location(`${root}/${path}`))).toBe(false);
-  await expectSameForAll(store, rows);
-  const fresh = await new DeltaTable(store, root).refresh();
-  expect([fresh.files.size, fresh.tombstones.size]).toEqual([6, 0]);
-  const again = await unchanged(() => vacuum(new DeltaTable(store, root), store, database, later));
-  expect([again.removed, again.orphans, again.log, again.expiredTombstones]).toEqual([[], [], [], 0]);
-
-  // 4. Expiry: the first day goes, and what the rest has to know of it stays.
-  const lakeMs = 2 * dayMs;
-  const nowMs = at(2.5);
-  const first = files.filter((file) => file.firstOffset === 0);
-  const toExpire = await unchanged(() => expire(table, { lakeMs, now: () => nowMs, dryRun: true }));
-  expect(toExpire.map(({ firstOffset }) => firstOffset)).toEqual([0, 0]);
-  expect(await expire(table, { lakeMs, now: () => nowMs })).toEqual(toExpire);
-  const kept = rows.filter((row) => Number(row.split(':')[1]) >= 40);
-  await expectSameForAll(store, kept);
-  const { maxTimeMs = 0, newestMs = 0 } = first[0] ?? {};
-  const known = { nextOffset: 40, maxTimeMs, logTimeMs: newestMs, rows: 40 };
-  expect([...(await archive.expired())]).toEqual([
-    [0, known],
-    [1, known],
-  ]);
-  expect(await new LakeHistory(archive, clicks, openDatabase).range(0)).toEqual({ start: 40, end: 120 });
-
-  // 5. All of it goes, and the archive goes on where it was.
-  expect(await expire(table, { lakeMs, now: clock(30) })).toHaveLength(4);
-  await expectSameForAll(store, []);
-  const logTimeMs = Math.max(...files.map((file) => file.newestMs));
-  expect(await new ArchiveTable(store, clicks).position(1)).toEqual({ nextOffset: 120, logTimeMs });
-  expect(await new LakeHistory(archive, clicks, openDatabase).range(0)).toEqual({ start: 120, end: 120 });
-  await append(archive, database, { partition: 1, from: 120, count: 10, atMs: at(30), nowMs: at(30) });
-  await vacuum(table, store, database, { now: clock(40) });
-  expect(treeOf(coldDir)).toEqual([]);
-  await expectSameForAll(
-    store,
-    Array.from(
-      { length: 10 },
-      (_, i) => `1:${120 + i}:${(120 + i) % 7 === 6 ? 'invalid-json' : `e1-${120 + i}`}`,
-    ),
-  );
-  expect((await new ArchiveTable(store, clicks).expired()).get(1)).toMatchObject({
-    rows: 120,
-    nextOffset: 120,
-  });
-}, 120_000);
+    expect((await new ArchiveTable(store, clicks).expired()).get(1)).toMatchObject({
+      rows: 120,
+      nextOffset: 120,
+    });
+  },
+  120_000,
+);
 
 it('replayed history with timestamps of long ago lives as long as live data does, compacted and cold, too', async () => {
   const store = new LocalObjectStore(newRoot());

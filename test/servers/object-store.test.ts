@@ -124,6 +124,49 @@ describe.each(lakeKinds)('on %s', (kind) => {
     expect((await store.localCopies([])).files).toEqual([]);
   });
 
+  it.each([
+    'p0/0-9-x.parquet',
+    'p0/a b.parquet',
+    'p0/100%.parquet',
+    'p0/50%20+1+%2B.parquet',
+    'p0/Größe Ä é ß 日本.parquet',
+    `p0/?x=1&y#z;'"!()*[~].parquet`,
+  ])('copies %s to cold storage: the same bytes, by their checksum', async (name) => {
+    const { store, scratch } = lakes.newLake();
+    const [from, to] = [`a t/${name}`, `a t/cold/${name}`];
+    const { file, digest } = await scratchOf(store, 300_000);
+    await store.adopt(file, from);
+    await store.copyCold(from, to);
+    expect(
+      Buffer.compare((await store.get(from)) ?? bytesOf(''), (await store.get(to)) ?? bytesOf('x')),
+    ).toBe(0);
+    expect([await store.checksum(from), await store.checksum(to)]).toEqual([digest, digest]);
+    expect((await store.list('a t')).map((object) => object.name)).toEqual([`cold/${name}`, name]);
+    // The copy is an object of its own.
+    await store.remove(from);
+    expect(await store.checksum(to)).toBe(digest);
+    expect(scratch()).toEqual([]);
+  });
+
+  it('a checksum is that of what is there: of nothing, of a byte, of what has been replaced', async () => {
+    const { store } = lakes.newLake();
+    for (const text of ['', 'x', 'y'.repeat(3_000_000)]) {
+      await store.put('t/x', bytesOf(text));
+      expect(await store.checksum('t/x')).toBe(createHash('sha256').update(text).digest('hex'));
+    }
+  });
+
+  it('a copy or a checksum of an object that is not there is one line, and leaves nothing', async () => {
+    const { store } = lakes.newLake();
+    const missing = {
+      code: 'corrupt-lake',
+      message: `t/p0/gone of the lake (${store.url}) is missing.`,
+    };
+    await expect(store.copyCold('t/p0/gone', 't/cold/p0/gone')).rejects.toMatchObject(missing);
+    await expect(store.checksum('t/p0/gone')).rejects.toMatchObject(missing);
+    expect(await store.list('t')).toEqual([]);
+  });
+
   it('passes the probe, which leaves nothing behind', async () => {
     const { store } = lakes.newLake();
     await probePutIfAbsent(store);
@@ -362,6 +405,25 @@ describe('a bucket', () => {
     });
   });
 
+  it.each([null, 'STANDARD_IA'])('cold copies are asked for with storage class %s', async (coldClass) => {
+    const asked: unknown[] = [];
+    const note: Meddle = (request, forward) => {
+      if (request.headers['x-amz-copy-source'] !== undefined)
+        asked.push(request.headers['x-amz-storage-class'] ?? null);
+      return forward();
+    };
+    const proxy = await startProxy(server.endpoint, note);
+    try {
+      const store = storeWith({ coldClass, connection: { ...server, endpoint: proxy.endpoint } });
+      await store.put('t/p0/x', bytesOf('cold'));
+      await store.copyCold('t/p0/x', 't/cold/p0/x');
+      expect(asked).toEqual([coldClass]);
+      expect(await textOf(store, 't/cold/p0/x')).toBe('cold');
+    } finally {
+      await proxy.close();
+    }
+  });
+
   describe('what is wrong is one line', () => {
     const lineOf = async (change: Partial<S3StoreOptions>) => {
       const failed: unknown = await probePutIfAbsent(storeWith(change)).catch((error: unknown) => error);
@@ -396,6 +458,30 @@ describe('a bucket', () => {
       expect(await lineOf({ connection: { ...server, region: 'eu-west-1' } })).toMatchObject({
         code: 'invalid-config',
         line: expect.stringMatching(/^AWS_REGION does not fit bucket lakes on http/) as string,
+      });
+    });
+
+    it.each([
+      ['InvalidStorageClass', 400, 'there is no such storage class'],
+      // As Amazon answers for what is in an archive.
+      ['InvalidObjectState', 403, 'an object has to be restored before it can be read'],
+    ])('a storage class that is of no use here (%s)', async (code, status, line) => {
+      const refuse: Meddle = async (asked, forward) => {
+        const reply = await forward();
+        if (asked.headers['x-amz-copy-source'] === undefined) return reply;
+        const body = bytesOf(`<Error><Code>${code}</Code><Message>Not so.</Message></Error>`);
+        return { status, headers: { 'content-type': 'application/xml' }, body };
+      };
+      await behind(refuse, async (store) => {
+        await store.put('t/p0/x', bytesOf('x'));
+        await expect(store.copyCold('t/p0/x', 't/cold/p0/x')).rejects.toMatchObject({
+          code: 'invalid-config',
+          line: expect.stringMatching(
+            new RegExp(
+              `^LAKE_COLD_CLASS: ${line} \\(bucket lakes on http://\\S+: Not so\\)\\. Use a storage`,
+            ),
+          ) as string,
+        });
       });
     });
 

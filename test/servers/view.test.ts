@@ -10,6 +10,7 @@ import * as fc from 'fast-check';
 import { ArchiveTable } from '../../batch/archive-table.ts';
 import { compact } from '../../batch/compaction.ts';
 import { eventColumns, RowBuffer } from '../../batch/event-table.ts';
+import { expire } from '../../batch/expiry.ts';
 import { publishViews } from '../../batch/view.ts';
 import { ViewTable } from '../../batch/view-table.ts';
 import { DuckDb, quotePath } from '../../clients/duckdb.ts';
@@ -92,7 +93,7 @@ class Lake {
   readonly archive = new ArchiveTable(this.store, pipeline);
   readonly logs: Sale[][] = [[], []];
 
-  async append(partition: number, sales: readonly Sale[]): Promise<void> {
+  async append(partition: number, sales: readonly Sale[], archivedMs = nowMs): Promise<void> {
     await this.archive.create(null, nowMs);
     const log = this.logs[partition] as Sale[];
     const rows = new RowBuffer(eventColumns(pipeline));
@@ -110,7 +111,7 @@ class Lake {
       log.push(sale);
     }
     const range = { partition, expectedOffset, nextOffset: log.length, rows };
-    expect(await this.archive.append(database, [range], nowMs)).toBe(true);
+    expect(await this.archive.append(database, [range], archivedMs)).toBe(true);
   }
 
   publish() {
@@ -338,4 +339,43 @@ it('a day without new events keeps its file; others read the same rows', async (
   const others = await readByOthers(lake.store.location(table.root), ['n', 'complete_n', 'total']);
   expect(others.deltaRs).toEqual({ rows: 193, sums: counts });
   expect(others.duckDb).toEqual({ rows: 193, sums: counts });
+}, 120_000);
+
+it('windows of which records have expired stay as they were published, also where late ones come', async () => {
+  const lake = new Lake();
+  const at = (i: number): Sale => {
+    const timeMs = firstMs + i * hour;
+    return { id: `s${i}`, timeMs, stampMs: timeMs, shop: 'a', cents: 100 + i };
+  };
+  const sales = Array.from({ length: 200 }, (_, i) => at(i));
+  const days = (count: number) => nowMs - count * 24 * hour;
+  await lake.append(0, sales.slice(0, 60), days(5));
+  await lake.append(0, sales.slice(60));
+  await lake.publish();
+  const names = pipeline.aggregates.map(({ name }) => name);
+  const before = await Promise.all(names.map((name) => lake.rows(name)));
+  expect(await expire(lake.archive.table, { lakeMs: 24 * hour, now: () => nowMs })).toHaveLength(1);
+  // The last record that has expired is of the third day, as are these two; a later day takes a late one, too.
+  const late = [10, 50, 100].map((i) => ({ ...at(i), id: `late-${i}`, stampMs: sales.at(-1)?.stampMs ?? 0 }));
+  await lake.append(0, [...late, ...Array.from({ length: 30 }, (_, i) => at(200 + i))]);
+  await lake.publish();
+  const expiredUpTo = Date.UTC(2026, 0, 13);
+  const isOld = ({ start }: Record<string, string | null>) => Number(start) < expiredUpTo;
+  const sorted = (rows: readonly unknown[]) => rows.map((row) => JSON.stringify(row)).sort();
+  for (const [i, name] of names.entries()) {
+    const after = await lake.rows(name);
+    const old = (before[i] ?? []).filter(isOld);
+    expect(old.length > 0 || name === 'visits').toBe(true);
+    expect(sorted(after.filter(isOld))).toEqual(sorted(old));
+  }
+  const hourly = (await lake.rows('hourly')).filter((row) => !isOld(row));
+  const closedMs = at(229).timeMs - outOfOrderMs;
+  const wanted = [...naiveWindows('hourly', lake.logs, closedMs, true)].filter(
+    ([key]) => !isOld({ start: key.split(' ')[0] ?? '' }),
+  );
+  expect(
+    hourly.map((row) => [`${row['start']} ${row['end']} ${row['shop']}`, row['complete_n']]).sort(),
+  ).toEqual(wanted.map(([key, list]) => [key, String(list.length)]).sort());
+  expect(hourly.filter((row) => row['n'] !== row['complete_n'])).toHaveLength(1);
+  expect((await lake.publish()).map(({ days: written }) => written)).toEqual([0, 0, 0, 0]);
 }, 120_000);

@@ -49,7 +49,7 @@ function die(name: string): Promise<never> {
 }
 
 /** What changes nothing; `scratchFile` only gives a name (its folder is a step of `killing-files.ts`). */
-const reading = new Set(['get', 'list', 'location', 'localCopies', 'scratchFile']);
+const reading = new Set(['checksum', 'get', 'list', 'location', 'localCopies', 'scratchFile']);
 
 export function killingStore(store: ObjectStore, steps: Steps): ObjectStore {
   return new Proxy(store, {

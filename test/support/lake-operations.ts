@@ -1,15 +1,21 @@
 /**
  * What is done to a lake where tests kill it (`lake-worker.ts`), and the rows that must be in it all the same. A new operation is one
- * line in `operations`: the test of kills (`test/servers/lake-kills.test.ts`) takes all of them, at every step of each. It has to do
- * its work whether the lake is as `prepareLake` leaves it or as a killed run of the same operation did.
+ * entry of `operations`: the test of kills (`test/servers/lake-kills.test.ts`) takes all of them, at every step of each. It has to do
+ * its work whether the lake is as `prepared-lakes.ts` leaves it or as a killed run of the same operation did.
  */
+import assert from 'node:assert/strict';
 import { ArchiveTable } from '../../batch/archive-table.ts';
 import type { ArchiveRange } from '../../batch/archive-table.ts';
 import { compact } from '../../batch/compaction.ts';
 import { eventColumns, RowBuffer } from '../../batch/event-table.ts';
+import { expire } from '../../batch/expiry.ts';
+import { isCold } from '../../batch/file-statistics.ts';
+import { tier } from '../../batch/tiering.ts';
+import { vacuum } from '../../batch/vacuum.ts';
+import { publishViews } from '../../batch/view.ts';
+import { ViewTable } from '../../batch/view-table.ts';
 import { DuckDb, quotePath } from '../../clients/duckdb.ts';
 import { readUtf8 } from '../../clients/kafka.ts';
-import { LocalObjectStore } from '../../clients/object-store.ts';
 import type { ObjectStore } from '../../clients/object-store.ts';
 import { createDecoder } from '../../domain/decode.ts';
 import type { LogRecord } from '../../domain/event.ts';
@@ -22,21 +28,40 @@ export interface Lake {
   readonly database: DuckDb;
 }
 
+/** How a lake is before an operation: nothing at all, or one of `prepared-lakes.ts`. */
+export type Beginning = 'nothing' | 'prepared' | 'replaced' | 'published';
+
 interface LakeOperation {
   readonly run: (lake: Lake) => Promise<unknown>;
-  /** The lake that it begins with: nothing at all, or what `prepareLake` makes. */
-  readonly from: 'nothing' | 'prepared';
+  readonly from: Beginning;
   /** Offsets of each partition when it has ended: from the first to before the second. A killed run leaves these or those of before. */
   readonly rows: readonly [number, number];
+  /** What else it changes in one step, as texts: like the rows, a killed run leaves it as before or as when it has ended. */
+  readonly state?: (lake: Lake) => Promise<string[]>;
   /** What else must hold, as a killed run has left the lake and when the operation has ended. */
   readonly check?: (lake: Lake) => Promise<void>;
+  /** What else must hold when the operation has ended. */
+  readonly ended?: (lake: Lake) => Promise<void>;
 }
 
-const nowMs = 1_795_385_025_894;
+export const dayMs = 86_400_000;
+export const nowMs = 1_795_385_025_894;
+/** Vacuum compares times of the log with those of the disk. */
+const diskMs = Math.max(nowMs, Date.now());
+export const [vacuumMs, heldUntilMs, sweepMs] = [30, 100, 400].map((days) => diskMs + days * dayMs) as [
+  number,
+  number,
+  number,
+];
 export const lakePartitions = [0, 1, 2];
-/** Rows of a partition in a prepared lake: five files. */
+/** Rows of a partition in a prepared lake: five files, each archived a day after the one before. */
 export const preparedRows = 5 * 8;
+/** Rows of a partition where the views reach to `preparedRows`. */
+export const publishedRows = preparedRows + 10;
+/** The first two files of a partition are older. */
+const ageMs = 2.5 * dayMs;
 const prepared = { from: 'prepared', rows: [0, preparedRows] } as const;
+const shown = (values: readonly unknown[]) => values.map((value) => JSON.stringify(value));
 
 export const operations: Readonly<Record<string, LakeOperation>> = {
   begin: { run: (lake) => appendUpTo(lake, lakePartitions, 10), from: 'nothing', rows: [0, 10] },
@@ -48,9 +73,71 @@ export const operations: Readonly<Record<string, LakeOperation>> = {
   compact: {
     ...prepared,
     run: ({ archive, store, database }) => compact(archive.table, store, database, { now: () => nowMs }),
+    ended: async ({ archive }) => assert.equal((await archive.files()).length, lakePartitions.length),
   },
   checkpoint: { ...prepared, run: ({ archive, database }) => archive.table.checkpoint(database, 0) },
   cleanLog: { ...prepared, run: ({ archive }) => archive.table.cleanLog(Number.MAX_SAFE_INTEGER) },
+  tier: {
+    ...prepared,
+    run: ({ archive, store }) => tier(archive.table, store, { hotMs: ageMs, now: () => nowMs }),
+    state: async ({ archive }) =>
+      shown(
+        (await archive.files()).map((file) => [
+          file.partition,
+          file.firstOffset,
+          file.archivedMs,
+          isCold(file),
+        ]),
+      ),
+  },
+  expire: {
+    ...prepared,
+    run: ({ archive }) => expire(archive.table, { lakeMs: ageMs, now: () => nowMs }),
+    rows: [16, preparedRows],
+    state: async ({ archive }) => shown([...(await archive.expired())]),
+    // What it says of what went fits what is left.
+    check: async ({ archive }) => {
+      const expired = await archive.expired();
+      for (const partition of lakePartitions) {
+        const { nextOffset, rows, maxTimeMs, logTimeMs } = expired.get(partition) ?? {};
+        const first = (await archive.filesOf(partition))[0]?.firstOffset ?? Number.NaN;
+        assert.deepEqual([nextOffset ?? 0, rows ?? 0], [first, first]);
+        if (first > 0) assert.deepEqual([maxTimeMs, logTimeMs], [atOf(1), stampOf(first - 1)]);
+      }
+    },
+  },
+  vacuum: {
+    from: 'replaced',
+    rows: [0, preparedRows],
+    run: ({ archive, store, database }) =>
+      vacuum(archive.table, store, database, { now: () => vacuumMs, retentionMs: dayMs }),
+    check: async (lake) => {
+      const [held, there] = [await heldFiles(lake), await dataFilesIn(lake)];
+      assert.equal(held.length, 2);
+      const live = (await lake.archive.files()).map(({ path }) => path);
+      assert.deepEqual(
+        [...held, ...live].filter((path) => !there.includes(path)),
+        [],
+      );
+    },
+    ended: async (lake) => {
+      const live = (await lake.archive.files()).map(({ path }) => path);
+      assert.deepEqual(await dataFilesIn(lake), [...live, ...(await heldFiles(lake))].sort());
+      assert.equal((await lake.store.list('_scratch')).length, 0);
+    },
+  },
+  publish: {
+    from: 'published',
+    rows: [0, publishedRows],
+    run: publish,
+    state: async (lake) => [...(await viewRows(lake)), JSON.stringify(await viewOf(lake).published())],
+    // There is nothing left to do.
+    ended: async (lake) =>
+      assert.deepEqual(
+        (await publish(lake)).map(({ days, windows }) => [days, windows]),
+        [[0, 0]],
+      ),
+  },
 };
 
 /** What many processes do at once, until there are `rows` of the partitions. */
@@ -100,18 +187,14 @@ export function openDatabase(tempDirectory: string): Promise<DuckDb> {
   return DuckDb.open({ memoryLimit: '256MB', threads: 1, tempDirectory });
 }
 
-/** Five files of every partition, and a checkpoint with versions before and after it. */
-export async function prepareLake(folder: string, database: DuckDb): Promise<void> {
-  const lake = openLake(new LocalObjectStore(folder), database);
-  for (let rows = 8; rows <= preparedRows; rows += 8) {
-    await appendUpTo(lake, lakePartitions, rows);
-    if (rows === 24) await lake.archive.table.checkpoint(database, 0);
-  }
-}
-
 /** As the archiver: the lake says where to go on, and all partitions move in one version. */
-async function appendUpTo({ archive, database }: Lake, partitions: readonly number[], upTo: number) {
-  await archive.create(null, nowMs);
+export async function appendUpTo(
+  { archive, database }: Lake,
+  partitions: readonly number[],
+  upTo: number,
+  archivedMs = nowMs,
+): Promise<void> {
+  await archive.create(null, archivedMs);
   const ranges: ArchiveRange[] = [];
   for (const partition of partitions) {
     const expectedOffset = (await archive.position(partition))?.nextOffset ?? 0;
@@ -123,19 +206,20 @@ async function appendUpTo({ archive, database }: Lake, partitions: readonly numb
     }
     ranges.push({ partition, expectedOffset, nextOffset: upTo, rows });
   }
-  if (ranges.length > 0 && !(await archive.append(database, ranges, nowMs)))
+  if (ranges.length > 0 && !(await archive.append(database, ranges, archivedMs)))
     throw new Error('another archiver has moved on');
 }
 
-/** Event times run backwards, and every seventh record is broken. */
+/** Event times run backwards, two hours a record, and every seventh record is broken. */
 function recordOf(partition: number, offset: number): LogRecord {
   const text = offset % 7 === 0 ? `{${offset}` : `{"id":"${idOf(partition, offset)}","at":${atOf(offset)}}`;
   const key = Buffer.from(String(partition));
-  return { partition, offset, timestampMs: 2_000_000 + offset, key, value: Buffer.from(text) };
+  return { partition, offset, timestampMs: stampOf(offset), key, value: Buffer.from(text) };
 }
 
 const idOf = (partition: number, offset: number) => `e${partition}-${offset}`;
-const atOf = (offset: number) => 1_000_000 - offset;
+const stampOf = (offset: number) => 10 * dayMs + offset;
+const atOf = (offset: number) => 10 * dayMs - offset * 7_200_000;
 
 /** What `rowsOf` must find in a lake whose partitions have the offsets `from` to before `to`. */
 export function expectedRows(partitions: readonly number[], to: number, from = 0): string[] {
@@ -146,7 +230,7 @@ export function expectedRows(partitions: readonly number[], to: number, from = 0
         offset % 7 === 0
           ? [null, null, 'invalid-json', `{${offset}`, null, null]
           : [idOf(partition, offset), atOf(offset), null, null, idOf(partition, offset), atOf(offset)];
-      return JSON.stringify([partition, offset, 2_000_000 + offset, String(partition), ...own]);
+      return JSON.stringify([partition, offset, stampOf(offset), String(partition), ...own]);
     }),
   );
 }
@@ -161,4 +245,40 @@ export async function rowsOf({ archive, database }: Lake): Promise<string[]> {
      FROM read_parquet([${files.map((file) => quotePath(archive.locationOf(file))).join(', ')}]) ORDER BY ALL`,
   );
   return rows.map((row) => JSON.stringify(Object.values(row)));
+}
+
+export function publish({ archive, store, database }: Lake) {
+  return publishViews({ archive, store, database, pipeline: clicks }, { nowMs });
+}
+
+function viewOf({ store }: Lake): ViewTable {
+  const [aggregate] = clicks.aggregates;
+  assert(aggregate);
+  return new ViewTable(store, clicks, aggregate);
+}
+
+/** `[start, end, n, complete_n]` of every window of the batch view. */
+export async function viewRows(lake: Lake): Promise<string[]> {
+  const { table } = viewOf(lake);
+  const paths = [...(await table.refresh()).files.keys()];
+  if (paths.length === 0) return [];
+  const files = paths.map((path) => quotePath(lake.store.location(`${table.root}/${path}`)));
+  const rows = await lake.database.query(
+    `SELECT epoch_ms(window_start)::DOUBLE AS low, epoch_ms(window_end)::DOUBLE AS high, n::DOUBLE AS n, complete_n::DOUBLE AS complete_n
+     FROM read_parquet([${files.join(', ')}], hive_partitioning = false) ORDER BY ALL`,
+  );
+  return shown(rows.map((row) => Object.values(row)));
+}
+
+/** What the lease holds that outlives `vacuumMs`. */
+async function heldFiles({ archive, store }: Lake): Promise<string[]> {
+  const bytes = await store.get(`${archive.table.root}/${heldLease}`);
+  assert(bytes);
+  return (JSON.parse(Buffer.from(bytes).toString()) as { files: string[] }).files;
+}
+export const heldLease = '_leases/11111111-1111-4111-8111-111111111111.json';
+
+async function dataFilesIn({ archive, store }: Lake): Promise<string[]> {
+  const names = (await store.list(archive.table.root)).map(({ name }) => name);
+  return names.filter((name) => !name.startsWith('_')).sort();
 }

@@ -49,15 +49,27 @@ export async function newArchive(store: ObjectStore, nowMs: number): Promise<Arc
 }
 
 /** `partition:offset:id` of every row of the live files, as a fresh reader of the table sees them, in order. */
-export async function rowsOf(store: LocalObjectStore, database: DuckDb): Promise<string[]> {
+export async function rowsOf(store: ObjectStore, database: DuckDb): Promise<string[]> {
   const archive = new ArchiveTable(store, clicks);
-  const files = await archive.files();
-  if (files.length === 0) return [];
-  const rows = await database.query(
-    `SELECT _partition || ':' || _offset || ':' || coalesce(_id, _rejected) AS shown
-     FROM read_parquet([${files.map((file) => quotePath(archive.locationOf(file))).join(', ')}]) ORDER BY _partition, _offset`,
-  );
+  const found = await archive.files();
+  if (found.length === 0) return [];
+  const copies = await archive.localCopies(found);
+  const rows = await database
+    .query(
+      `SELECT _partition || ':' || _offset || ':' || coalesce(_id, _rejected) AS shown
+       FROM read_parquet([${copies.files.map(quotePath).join(', ')}]) ORDER BY _partition, _offset`,
+    )
+    .finally(() => copies.release());
   return rows.map(({ shown }) => String(shown));
+}
+
+/** Every object of the lake with its content's hash. */
+export async function contentOf(store: ObjectStore): Promise<string[]> {
+  const content: string[] = [];
+  for (const folder of [clicks.name, '_scratch'])
+    for (const { name } of await store.list(folder))
+      content.push(`${folder}/${name} ${await store.checksum(`${folder}/${name}`)}`);
+  return content;
 }
 
 /** Every file below a folder with its content's hash; links are followed. */

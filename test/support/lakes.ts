@@ -18,6 +18,8 @@ export interface Lake {
   readonly store: ObjectStore;
   /** Of the S3 server; null on a local disk. */
   readonly connection: S3Server | null;
+  /** The other disk, of cold files; null in a bucket. */
+  readonly coldDir: string | null;
   /** Files that were begun and not taken over. */
   readonly scratch: () => string[];
 }
@@ -44,9 +46,11 @@ export async function openLakes(kind: LakeKind): Promise<Lakes> {
       server: null,
       newLake: () => {
         const root = join(folder, `lake-${++lakes}`);
+        const coldDir = join(folder, `cold-${lakes}`);
         return {
-          store: new LocalObjectStore(root),
+          store: new LocalObjectStore(root, coldDir),
           connection: null,
+          coldDir,
           scratch: () => namesIn(join(root, '_scratch')),
         };
       },
@@ -61,7 +65,7 @@ export async function openLakes(kind: LakeKind): Promise<Lakes> {
       const own = join(folder, `local-${++lakes}`);
       const url = `s3://${bucket}/lake-${lakes}`;
       const store = new S3ObjectStore({ url, folder: own, cacheBytes, connection: server });
-      return { store, connection: server, scratch: () => namesIn(join(own, 'scratch')) };
+      return { store, connection: server, coldDir: null, scratch: () => namesIn(join(own, 'scratch')) };
     },
     close: async () => {
       await server.stop();
