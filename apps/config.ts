@@ -50,6 +50,10 @@ const environment = z.object({
   LAKE_COLD_CLASS: z
     .string()
     .regex(/^[A-Z][A-Z0-9_]*$/, 'must be a storage class of the bucket, such as STANDARD_IA')
+    .refine(
+      (name) => name !== 'GLACIER' && name !== 'DEEP_ARCHIVE',
+      'must be a class whose objects can be read at once, such as STANDARD_IA or GLACIER_IR',
+    )
     .optional(),
   REPORTS_DIR: z.string().optional(),
   RECKON_HOME: z.string().optional(),

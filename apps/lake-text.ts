@@ -36,9 +36,11 @@ export function describeFiles(files: readonly DataFile[], what: string): string[
 }
 
 export function describePublished(pipeline: string, views: readonly Published[], dryRun: boolean): string[] {
-  return views.map(({ aggregate, days, windows }) => {
-    const what = dryRun ? `${days} days would be written` : `${days} days, ${windows} windows written`;
-    return `${pipeline}/aggregates/${aggregate}: ${days === 0 ? 'nothing is new' : what}`;
+  return views.map(({ aggregate, days, daysLeft, windows }) => {
+    const what = dryRun ? `${days} days would be written` : `${days} days, ${windows} rows written`;
+    const left =
+      daysLeft === 0 ? '' : `; ${daysLeft} changed days stay as they were, as records of theirs have expired`;
+    return `${pipeline}/aggregates/${aggregate}: ${days === 0 ? 'nothing is written' : what}${left}`;
   });
 }
 

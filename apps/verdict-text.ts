@@ -4,6 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import type { ReconciliationSummary } from '../domain/contracts.ts';
+import { expiredOf } from '../domain/report.ts';
 import type { Accounting, Report } from '../domain/report.ts';
 
 /** The verdict for a terminal; the report adds the table of the aggregates where it can be read from here. */
@@ -20,9 +21,13 @@ export function describeVerdict(summary: ReconciliationSummary, report: Report |
     ['unexplained', String(unexplained)],
     ['report', summary.reportPath],
   ];
-  const verdict = unexplained === 0 ? 'EXACT: 0 unexplained' : `NOT EXACT: ${unexplained} unexplained`;
+  const exact = windowsCompared === 0 ? 'NOTHING COMPARED: 0 unexplained' : 'EXACT: 0 unexplained';
+  const verdict = unexplained === 0 ? exact : `NOT EXACT: ${unexplained} unexplained`;
   const lines = [verdict, ...facts.map(([name, value]) => `  ${name.padEnd(17)} ${value}`)];
   if (report === null) return lines.join('\n');
+  const gone = expiredOf(report);
+  if (gone > 0)
+    lines.push(`  ${'expired'.padEnd(17)} ${gone} records; windows that had some of them are not compared`);
   const rows = report.aggregates.map((row) =>
     [row.aggregate, row.windowsCompared, row.groupsCompared, row.matched, row.different].map(String),
   );

@@ -4,7 +4,7 @@
  * `compaction-plan.ts`.
  */
 import { randomUUID } from 'node:crypto';
-import { quoteLiteral, quotePath } from '../clients/duckdb.ts';
+import { quoteLiteral, parquetSql } from '../clients/duckdb.ts';
 import type { DuckDb } from '../clients/duckdb.ts';
 import type { ObjectStore } from '../clients/object-store.ts';
 import { invariant } from '../domain/errors.ts';
@@ -96,7 +96,7 @@ async function rewrite(
     await withLease(table, store, paths, work, now);
     // 2. It holds as many rows as the log says, and the same offsets.
     const [found] = await database.query(
-      `SELECT count(*) AS rows, count(DISTINCT _offset) AS offsets, min(_offset) AS low, max(_offset) AS high FROM read_parquet(${quotePath(scratch)})`,
+      `SELECT count(*) AS rows, count(DISTINCT _offset) AS offsets, min(_offset) AS low, max(_offset) AS high FROM ${parquetSql([scratch])}`,
     );
     const { rows, offsets, low, high } = found ?? {};
     const holds = [rows, offsets, low, high].map(Number);
@@ -148,7 +148,7 @@ async function merge(
   const sources = await store.localCopies(paths.map((path) => `${table.root}/${path}`));
   await database
     .run(
-      `COPY (SELECT * FROM read_parquet([${sources.files.map(quotePath).join(', ')}], union_by_name = true) ORDER BY _time, _offset)
+      `COPY (SELECT * FROM ${parquetSql(sources.files)} ORDER BY _time, _offset)
        TO ${quoteLiteral(file)} (${parquetFormat}, ROW_GROUP_SIZE ${rowGroupRows})`,
     )
     .finally(() => sources.release());

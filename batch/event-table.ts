@@ -2,7 +2,7 @@
  * The lake's `events` table: one row for every offset of the topic, decoded or rejected. Guarantee: typed columns hold the
  * event's values exactly; rejected records keep their raw bytes, reason and detail.
  */
-import { quoteIdentifier, quotePath } from '../clients/duckdb.ts';
+import { quoteIdentifier, parquetSql } from '../clients/duckdb.ts';
 import type { Field, FieldType } from '../domain/field.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { DeltaColumn } from './delta-actions.ts';
@@ -79,7 +79,7 @@ export function eventsSql(pipeline: Pipeline, files: readonly string[]): string 
   );
   const none = `SELECT ${columns.join(', ')} WHERE false`;
   if (files.length === 0) return none;
-  return `${none} UNION ALL BY NAME FROM read_parquet([${files.map(quotePath).join(', ')}], union_by_name = true)`;
+  return `${none} UNION ALL BY NAME FROM ${parquetSql(files)}`;
 }
 
 /** DuckDB's name of a column's type. */

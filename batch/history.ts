@@ -2,7 +2,7 @@
  * The archived log as the speed layer reads it where Kafka has no more. Guarantee: every archived record of the range once, in
  * offset order, with the values that the decoder gave it when it was archived.
  */
-import { quoteIdentifier, quotePath } from '../clients/duckdb.ts';
+import { quoteIdentifier, parquetSql } from '../clients/duckdb.ts';
 import type { DuckDb, DuckDBValue } from '../clients/duckdb.ts';
 import type { Decoded, RejectionReason } from '../domain/event.ts';
 import type { Field, Value } from '../domain/field.ts';
@@ -53,7 +53,7 @@ export class LakeHistory implements History {
     const copies = await this.#archive.localCopies([candidate]);
     const [row] = await database
       .query(
-        `SELECT min(_offset) AS first FROM read_parquet([${copies.files.map(quotePath).join(', ')}]) WHERE epoch_ms(_timestamp) >= ${timestampMs}`,
+        `SELECT min(_offset) AS first FROM ${parquetSql(copies.files)} WHERE epoch_ms(_timestamp) >= ${timestampMs}`,
       )
       .finally(() => copies.release());
     const first = row?.['first'] ?? null;

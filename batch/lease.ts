@@ -86,7 +86,7 @@ export async function holdLease(
   let renewing: Promise<void> = Promise.resolve();
   const timer = setInterval(() => {
     // Also where a renewal does not answer, or this process has slept.
-    if (now() >= expiresMs) lost.abort();
+    if (now() >= expiresMs) lost.abort(leaseLost());
     // A store that fails for a moment is asked again.
     renewing = renewing.then(write).catch(() => undefined);
   }, renewMs);
@@ -104,6 +104,14 @@ export async function holdLease(
     throw error;
   }
   return { signal: lost.signal, release };
+}
+
+function leaseLost(): ReckonError {
+  return new ReckonError(
+    'archive-behind',
+    'The lake could not be reached for so long that the files that were being read may have been deleted.',
+    'Try again.',
+  );
 }
 
 /** Every file is live, or was removed so little time ago that no vacuum that missed the lease deletes it. */

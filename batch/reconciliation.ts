@@ -3,7 +3,7 @@
  * of either side is looked at; a cell that one side lacks is a difference; the report is a function of the two sides.
  */
 import { createHash } from 'node:crypto';
-import { quoteLiteral as literal, quotePath } from '../clients/duckdb.ts';
+import { quoteLiteral as literal, parquetSql } from '../clients/duckdb.ts';
 import type { DuckDb, Row } from '../clients/duckdb.ts';
 import { accountOf } from '../domain/accounting.ts';
 import type { Aggregate } from '../domain/aggregate.ts';
@@ -67,7 +67,7 @@ async function compareWith(
   await database.run(
     `CREATE OR REPLACE TEMP TABLE speed AS SELECT aggregate, "partition" AS _partition, start_ms, end_ms,
        from_json(grp, '["VARCHAR"]') AS grp, slot, "value"::HUGEINT AS "value"
-     FROM read_parquet(${quotePath(cellsFile)})`,
+     FROM ${parquetSql([cellsFile])}`,
   );
 
   const comparisons: AggregateComparison[] = [];

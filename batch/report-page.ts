@@ -3,6 +3,7 @@
  * report (the same report is the same bytes), self-contained, without scripts; all text is escaped.
  */
 import { rejectionReasons } from '../domain/event.ts';
+import { expiredOf } from '../domain/report.ts';
 import type { Accounting, AccountingRow, Report } from '../domain/report.ts';
 import { counted, grouped, html, nothing, page, table } from './page-frame.ts';
 import type { Html } from './page-frame.ts';
@@ -20,7 +21,9 @@ export function verdictInWords(report: Report): {
   readonly sentence: string;
 } {
   const { unexplained, windowsCompared, groupsCompared, records, accounting: rows } = report;
-  const compared = `${counted(windowsCompared, 'window')} (${counted(groupsCompared, 'group')}) of ${counted(records, 'record')}`;
+  const gone = expiredOf(report);
+  const expired = gone === 0 ? '' : ` (${counted(gone, 'record')} expired; their windows are left out)`;
+  const compared = `${counted(windowsCompared, 'window')} (${counted(groupsCompared, 'group')}) of ${counted(records, 'record')}${expired}`;
   if (unexplained > 0) {
     const broken = rows.filter((row) => !row.holds).length;
     const parts = [

@@ -3,7 +3,7 @@
  * waits is bytes, not objects, and is counted.
  */
 import { open, rm } from 'node:fs/promises';
-import { quoteIdentifier, quoteLiteral, quotePath } from '../clients/duckdb.ts';
+import { quoteIdentifier, quoteLiteral, parquetSql } from '../clients/duckdb.ts';
 import type { DuckDb } from '../clients/duckdb.ts';
 import type { Decoded, LogRecord } from '../domain/event.ts';
 import type { Value } from '../domain/field.ts';
@@ -124,7 +124,7 @@ export class RowBuffer {
         await handle.close();
       }
       await database.run(
-        `COPY (SELECT ${columns.join(', ')} FROM read_parquet(${quotePath(staged)})) TO ${quoteLiteral(file)} (${format})`,
+        `COPY (SELECT ${columns.join(', ')} FROM ${parquetSql([staged])}) TO ${quoteLiteral(file)} (${format})`,
       );
     } finally {
       await rm(staged, { force: true });

@@ -12,6 +12,8 @@ import { ReckonError } from '../domain/errors.ts';
 import { toOffsetVector } from '../domain/offset-vector.ts';
 import type { OffsetVector } from '../domain/offset-vector.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
+import { canonical, countingRulesOf } from '../domain/rules.ts';
+import { measureColumn, windowDate, windowEnd, windowStart } from '../domain/view-columns.ts';
 import type { AddFile, DeltaColumn, TableSnapshot } from './delta-actions.ts';
 import { DeltaTable } from './delta-log.ts';
 import { duckDbType, fieldColumn } from './event-table.ts';
@@ -19,11 +21,11 @@ import { parquetFormat } from './parquet-format.ts';
 import { dayMs } from './view-plan.ts';
 
 /** Partition column; the data files do not hold it. */
-const dateColumn: DeltaColumn = { name: 'window_date', type: 'date', nullable: false };
-/** Characters that Spark refuses in names of columns. */
-const unsafe = /[ ,;{}()\n\t=]/g;
+const dateColumn: DeltaColumn = { name: windowDate, type: 'date', nullable: false };
 /** Property: up to where windows are closed, epoch milliseconds. */
 const closedProperty = 'reckon.closedUpToMs';
+/** Property: the rules by which its windows were made, as text. */
+const rulesProperty = 'reckon.rules';
 
 /** A window as it is staged: texts, and both flavours of the measures. */
 export interface ViewRow {
@@ -34,63 +36,67 @@ export interface ViewRow {
   readonly complete: readonly (string | null)[];
 }
 
+/** What a view holds. */
+export interface Publication {
+  /** The log below these offsets. */
+  readonly vector: OffsetVector;
+  /** Windows that are closed at this watermark (epoch milliseconds; −Infinity: none). */
+  readonly closedMs: number;
+}
+
 export class ViewTable {
   readonly table: DeltaTable;
   readonly #store: ObjectStore;
   readonly #aggregate: Aggregate;
+  readonly #rules: string;
   /** Of the data files. */
   readonly #columns: readonly DeltaColumn[];
 
   constructor(store: ObjectStore, pipeline: Pipeline, aggregate: Aggregate) {
     this.#store = store;
     this.#aggregate = aggregate;
+    const { aggregates, settings } = countingRulesOf(pipeline);
+    this.#rules = canonical([aggregates[aggregate.name], settings]);
     this.table = new DeltaTable(store, `${pipeline.name}/aggregates/${aggregate.name}`);
     const groups = aggregate.groupBy.map((index) =>
       fieldColumn(pipeline.fields[index] as Pipeline['fields'][number]),
     );
-    const measures = ['', 'complete_'].flatMap((prefix) =>
+    const measures = [false, true].flatMap((complete) =>
       aggregate.measures.map((measure) => ({
-        name: `${prefix}${measure.name.replaceAll(unsafe, '_')}`,
+        name: measureColumn(measure.name, complete),
         type: typeOf(measure),
         nullable: true,
       })),
     );
     this.#columns = [
-      { name: 'window_start', type: 'timestamp', nullable: false },
-      { name: 'window_end', type: 'timestamp', nullable: false },
+      { name: windowStart, type: 'timestamp', nullable: false },
+      { name: windowEnd, type: 'timestamp', nullable: false },
       ...groups.map(({ name, type }) => ({ name, type, nullable: true })),
       ...measures,
     ];
   }
 
-  /** @throws ReckonError `invalid-definition` where two columns have one name, or the table has others */
+  /** @throws ReckonError `invalid-definition` where the table has other columns, or its windows were made by other rules */
   async create(nowMs: number): Promise<void> {
-    const names = this.#columns.map(({ name }) => name);
-    const double = names.find((name, i) => names.indexOf(name) !== i || name === dateColumn.name);
-    const where = `aggregates.${this.#aggregate.name}`;
-    if (double !== undefined)
-      throw new ReckonError(
-        'invalid-definition',
-        `${where}: its batch view would have two columns ${double}.`,
-        'Rename the measure.',
-      );
     const columns = [...this.#columns, dateColumn];
-    const { metaData } = await this.table.create(columns, {}, nowMs, [dateColumn.name]);
+    const { metaData } = await this.table.create(columns, { [rulesProperty]: this.#rules }, nowMs, [
+      dateColumn.name,
+    ]);
     const found =
       (JSON.parse(metaData?.schemaString ?? '{}') as { fields?: { name: string; type: string }[] }).fields ??
       [];
     const shown = (list: readonly { name: string; type: unknown }[]) =>
       list.map(({ name, type }) => `${name} ${JSON.stringify(type)}`).join();
-    if (shown(found) !== shown(columns))
+    if (shown(found) !== shown(columns) || metaData?.configuration[rulesProperty] !== this.#rules)
       throw new ReckonError(
         'invalid-definition',
-        `${where}: the batch view in the lake has other columns.`,
+        `aggregates.${this.#aggregate.name}: its batch view in the lake was published by another definition.`,
         'Undo the change, or give the aggregate a new name.',
       );
   }
 
   /** How far into the log the view reaches, and up to where its windows are closed (−Infinity: nowhere). */
-  async published(): Promise<{ vector: OffsetVector; closedMs: number }> {
+  async published(): Promise<Publication> {
     return publishedIn(await this.table.refresh());
   }
 
@@ -104,8 +110,8 @@ export class ViewTable {
     database: DuckDb,
     staged: string,
     days: readonly number[],
-    from: OffsetVector,
-    to: { readonly vector: OffsetVector; readonly closedMs: number },
+    from: Publication,
+    to: Publication,
     nowMs: number,
   ): Promise<boolean> {
     const adds: AddFile[] = [];
@@ -116,20 +122,24 @@ export class ViewTable {
     const dates = new Set(days.map(dateOf));
     const version = await this.table.commit((snapshot) => {
       const before = publishedIn(snapshot);
-      if (JSON.stringify(before.vector) !== JSON.stringify(from) || snapshot.metaData === null) return null;
+      if (JSON.stringify(before.vector) !== JSON.stringify(from.vector) || before.closedMs !== from.closedMs)
+        return null;
+      if (snapshot.metaData === null) return null;
       const replaced = [...snapshot.files.values()].filter(({ partitionValues }) =>
         dates.has(partitionValues[dateColumn.name] ?? ''),
       );
-      const closedMs = Math.max(before.closedMs, to.closedMs);
       return [
         { commitInfo: { timestamp: nowMs, operation: 'WRITE', engineInfo: 'Reckon' } },
-        ...(closedMs === before.closedMs
+        ...(to.closedMs === before.closedMs
           ? []
           : [
               {
                 metaData: {
                   ...snapshot.metaData,
-                  configuration: { ...snapshot.metaData.configuration, [closedProperty]: String(closedMs) },
+                  configuration: {
+                    ...snapshot.metaData.configuration,
+                    [closedProperty]: String(to.closedMs),
+                  },
                 },
               },
             ]),
@@ -217,7 +227,7 @@ function typeOf({ kind, scale }: Measure): string {
   return `decimal(38,${kind === 'avg' ? scale + 4 : scale})`;
 }
 
-function publishedIn({ transactions, metaData }: TableSnapshot): { vector: OffsetVector; closedMs: number } {
+function publishedIn({ transactions, metaData }: TableSnapshot): Publication {
   const offsets = [...transactions].flatMap(([appId, { version }]) => {
     const partition = /^reckon-view-(\d+)$/.exec(appId)?.[1];
     return partition === undefined ? [] : [[Number(partition), version] as const];

@@ -49,7 +49,10 @@ export interface Published {
   readonly aggregate: string;
   /** Days that were written again (or would be). */
   readonly days: number;
-  readonly windows: number;
+  /** Days that have changed and stay as they are, since records of theirs have expired. */
+  readonly daysLeft: number;
+  /** Rows of these days; null in a dry run. */
+  readonly windows: number | null;
   readonly vector: OffsetVector;
 }
 
@@ -57,7 +60,7 @@ export interface Published {
 const daysPerSlice = 31;
 const staged = 'staged_windows';
 
-/** @returns one entry for each aggregate; where another publisher was faster, its days are 0 */
+/** @returns one entry for each aggregate */
 export async function publishViews(deps: PublishDeps, options: PublishOptions): Promise<Published[]> {
   const published: Published[] = [];
   for (const aggregate of deps.pipeline.aggregates) {
@@ -71,12 +74,17 @@ async function publish(deps: PublishDeps, aggregate: Aggregate, options: Publish
   const { store, archive, pipeline } = deps;
   const view = new ViewTable(store, pipeline, aggregate);
   // A dry run leaves no trace, so it holds nothing.
-  if (options.dryRun === true) return publishVersion(deps, aggregate, view, await archive.version(), options);
+  if (options.dryRun === true)
+    return (await publishVersion(deps, aggregate, view, await archive.version(), options)).published;
   await view.create(options.nowMs);
-  return archive.withVersion((version, lost) => {
-    const signals = options.signal === undefined ? [lost] : [lost, options.signal];
-    return publishVersion(deps, aggregate, view, version, { ...options, signal: AbortSignal.any(signals) });
-  });
+  for (;;) {
+    const { published, isDone } = await archive.withVersion((version, lost) => {
+      const signals = options.signal === undefined ? [lost] : [lost, options.signal];
+      return publishVersion(deps, aggregate, view, version, { ...options, signal: AbortSignal.any(signals) });
+    });
+    // Another publisher was faster: what it has left is done next.
+    if (isDone) return published;
+  }
 }
 
 async function publishVersion(
@@ -85,7 +93,7 @@ async function publishVersion(
   view: ViewTable,
   { files, reached: vector, expired }: ArchiveVersion,
   options: PublishOptions,
-): Promise<Published> {
+): Promise<{ readonly published: Published; readonly isDone: boolean }> {
   const { pipeline, database } = deps;
   const before = await view.published();
   const closedMs = Math.max(before.closedMs, watermarkOf(files, pipeline.outOfOrderMs, options.nowMs));
@@ -94,8 +102,11 @@ async function publishVersion(
   const reachMs = aggregate.window.kind === 'session' ? aggregate.window.gapMs : 0;
   const wholeMs = reachMs + Math.max(Number.NEGATIVE_INFINITY, ...wholeAfter(files, sliceOptions).values());
   const isWhole = (day: number) => day * dayMs > wholeMs;
-  const days = (await changedDays(deps, aggregate, files, before, closedMs)).filter(isWhole);
-  if (options.dryRun === true) return { aggregate: aggregate.name, days: days.length, windows: 0, vector };
+  const changed = await changedDays(deps, aggregate, files, before, closedMs);
+  const days = changed.filter(isWhole);
+  const result = { aggregate: aggregate.name, daysLeft: changed.length - days.length, vector };
+  if (options.dryRun === true)
+    return { published: { ...result, days: days.length, windows: null }, isDone: true };
 
   await createStage(database, aggregate, staged);
   const written = new Set<number>();
@@ -117,21 +128,16 @@ async function publishVersion(
     }
     for (const day of fresh) written.add(day);
   }
-  const replaced = await view.replace(
+  const isDone = await view.replace(
     database,
     staged,
     [...written],
-    before.vector,
+    before,
     { vector, closedMs },
     options.nowMs,
   );
   await database.run(`DROP TABLE ${staged}`);
-  return {
-    aggregate: aggregate.name,
-    days: replaced ? written.size : 0,
-    windows: replaced ? windows : 0,
-    vector,
-  };
+  return { published: { ...result, days: written.size, windows }, isDone };
 }
 
 /** Epoch days with windows that may have changed or closed since the view was published, in order. */
@@ -200,8 +206,10 @@ function rangesOf(days: readonly number[], files: readonly DataFile[], options: 
 }
 
 /**
- * Recomputes the panes of all windows that start in the range; sessions that reach into it widen it to the day on which they start.
- * @returns the range, widened
+ * Recomputes the panes of all windows of some days. A session that reaches into them may have begun, or been published, on another day:
+ * those days are written, too.
+ * @param wanted days with windows that may have changed
+ * @returns the days to write
  */
 async function computeWindows(
   { archive, pipeline, database }: PublishDeps,
@@ -212,8 +220,7 @@ async function computeWindows(
   signal: AbortSignal | undefined,
 ): Promise<TimeRange> {
   const only = { ...pipeline, aggregates: [aggregate] };
-  let range = wanted;
-  let events = eventRangeOf(aggregate, range);
+  let events = eventRangeOf(aggregate, wanted);
   for (;;) {
     const slice = planTimeSlice(files, sliceOptions, events);
     const panes = paneRangeOf(aggregate, events);
@@ -222,19 +229,32 @@ async function computeWindows(
       range: panes,
       ...(signal === undefined ? {} : { signal }),
     });
-    if (aggregate.window.kind !== 'session') return range;
+    if (aggregate.window.kind !== 'session') return wanted;
     const { gapMs } = aggregate.window;
-    let [firstMs, lastMs] = [range.fromMs, range.toMs];
+    // 1. The sessions that the days may have changed, from the first one's start to the last one's end.
+    let [firstMs, lastMs] = [wanted.fromMs, wanted.toMs];
     for await (const rows of readBoth(database, aggregate))
       for (const { startMs, endMs } of rows)
-        if (startMs < range.toMs && endMs > range.fromMs)
+        if (startMs < wanted.toMs && endMs > wanted.fromMs)
           [firstMs, lastMs] = [Math.min(firstMs, startMs), Math.max(lastMs, endMs)];
-    const fromMs = Math.floor(firstMs / dayMs) * dayMs;
-    // Nothing in the gap before its start, nor in the gap after its last event: the session is whole.
-    if (fromMs === range.fromMs && firstMs - gapMs >= panes.fromMs && lastMs <= panes.toMs) return range;
-    range = { fromMs, toMs: range.toMs };
-    const reachMs = 2 * (lastMs - firstMs);
-    events = eventRangeOf(aggregate, { fromMs, toMs: Math.max(range.toMs, firstMs + reachMs) });
+    const range = {
+      fromMs: Math.floor(firstMs / dayMs) * dayMs,
+      toMs: Math.ceil(lastMs / dayMs) * dayMs,
+    };
+    // 2. All that begin on the days of these are written.
+    let endsMs = range.toMs;
+    for await (const rows of readBoth(database, aggregate))
+      for (const { startMs, endMs } of rows)
+        if (startMs >= range.fromMs && startMs < range.toMs) endsMs = Math.max(endsMs, endMs);
+    // 3. They are whole where no event was left out in the gap before the first, nor in the gap after the last.
+    const [reachesLeft, reachesRight] = [range.fromMs - gapMs < panes.fromMs, endsMs > panes.toMs];
+    if (!reachesLeft && !reachesRight) return range;
+    const widened = eventRangeOf(aggregate, { fromMs: range.fromMs, toMs: Math.max(range.toMs, endsMs) });
+    events = {
+      fromMs: Math.min(events.fromMs, widened.fromMs),
+      // What reaches the edge may go on: twice as far.
+      toMs: reachesRight ? Math.max(widened.toMs, 2 * events.toMs - events.fromMs) : events.toMs,
+    };
   }
 }
 
@@ -242,7 +262,8 @@ async function computeWindows(
 async function* readBoth(database: DuckDb, aggregate: Aggregate): AsyncGenerator<ViewRow[]> {
   const relations = [relationsOf(aggregate, 'strict'), relationsOf(aggregate, 'complete')] as const;
   const buckets = await bucketsOf(database, aggregate, relations);
-  const none = aggregate.measures.map(() => null);
+  // Nothing was counted: that is 0 of what counts, and no value of what measures.
+  const none = aggregate.measures.map(({ kind }) => (kind === 'count' || kind === 'distinct' ? '0' : null));
   for (let bucket = 0; bucket < buckets; bucket++) {
     const rows: ViewRow[] = [];
     const keyOf = ({ startMs, endMs, group }: WindowRow) => `${startMs} ${endMs} ${group}`;

@@ -157,6 +157,14 @@ export function quotePath(path: string): string {
   return quoteLiteral(path.replaceAll(/[[*?]/g, '[$&]'));
 }
 
+/**
+ * The rows of Parquet files as a relation: columns by name, whatever is missing in one is null.
+ * @param files at least one; a folder called `name=value` is no column, as DuckDB would have it
+ */
+export function parquetSql(files: readonly string[]): string {
+  return `read_parquet([${files.map(quotePath).join(', ')}], union_by_name = true, hive_partitioning = false)`;
+}
+
 /** Bytes as a BLOB. */
 export function toBlob(bytes: Uint8Array): DuckDBValue {
   return new DuckDBBlobValue(bytes);

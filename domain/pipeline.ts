@@ -21,6 +21,7 @@ import { Problems, resolveFilter, resolveMeasures, resolveWindow } from './resol
 import { compileSchema } from './schema.ts';
 import { timeFormats } from './time.ts';
 import type { TimeFormat } from './time.ts';
+import { doubleViewColumn } from './view-columns.ts';
 
 export type { AggregateInput, EventInput, PipelineInput } from './definition.ts';
 export { saltedKey } from './salting.ts';
@@ -127,6 +128,11 @@ export function definePipeline(input: PipelineInput): Pipeline {
   if (pipeline.dedupHorizonMs > dedupHorizonMaxMs) problems.add('dedupHorizon', 'must be at most 30d');
   const { hot, lake } = pipeline.retentionMs;
   if (hot !== null && hot > lake) problems.add('retention.hot', 'must be at most retention.lake');
+  if (lake < 2 * pipeline.dedupHorizonMs)
+    problems.add(
+      'retention.lake',
+      'must be at least twice dedupHorizon, or nothing whole would be left to compare with',
+    );
   if (problems.found) throw problems.asError(pipeline.name);
   return pipeline;
 }
@@ -172,6 +178,12 @@ function resolveAggregate(
     resolveMeasures(`${at}.measures`, input.measures, fields, problems),
     fields,
   );
+  const double = doubleViewColumn({ groupBy, measures }, fields);
+  if (double !== null)
+    problems.add(
+      `${at}.measures`,
+      `two columns of its batch view would be called \`${double}\` (case does not tell them apart): rename a measure`,
+    );
   return {
     name,
     window,

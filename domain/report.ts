@@ -84,3 +84,9 @@ export interface Report {
 }
 
 export const differencesMax = 1_000;
+
+/** Records that have left the lake for their age. */
+export function expiredOf({ accounting }: Pick<Report, 'accounting'>): number {
+  const partitions = new Map(accounting.map(({ partition, expired }) => [partition, Number(expired)]));
+  return [...partitions.values()].reduce((sum, records) => sum + records, 0);
+}

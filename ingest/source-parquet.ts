@@ -4,7 +4,7 @@
  * the number that the pipeline declares for its event time), bytes become base64. A NULL is left out, except where the
  * schema allows null, and within lists. NaN and the infinities, which JSON does not have, count as NULL.
  */
-import { DuckDBTypeId, quoteIdentifier, quoteLiteral, quotePath } from '../clients/duckdb.ts';
+import { DuckDBTypeId, quoteIdentifier, quoteLiteral, parquetSql } from '../clients/duckdb.ts';
 import type { DuckDb, DuckDBType } from '../clients/duckdb.ts';
 import type { JsonSchema } from '../domain/field.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
@@ -20,7 +20,7 @@ export interface Place {
 
 /** @returns a query of one text column, and how many rows it has. */
 export async function parquetQuery(file: SourceFile, pipeline: Pipeline, db: DuckDb) {
-  const from = `read_parquet(${quotePath(file.path)})`;
+  const from = parquetSql([file.path]);
   const columns = await db.describe(`SELECT * FROM ${from}`);
   const [count] = await db.query(`SELECT count(*) AS rows FROM ${from}`);
   const root: Place = { schema: pipeline.event.schema, path: [], pipeline };

@@ -50,8 +50,8 @@ afterAll(async () => {
 async function fill(logs: readonly (readonly Entry[])[], commitEvery: number) {
   await server.redis.flushall();
   const store = new StateStore(server.redis, pipeline);
-  // A path in which DuckDB could take characters for wildcards or quotes.
-  const objects = new LocalObjectStore(join(server.folder, `la[k]e*?'s ${randomUUID()}`));
+  // A path in which DuckDB could take characters for wildcards or quotes, and a folder for a column.
+  const objects = new LocalObjectStore(join(server.folder, `shop=x`, `la[k]e*?'s ${randomUUID()}`));
   const archive = new ArchiveTable(objects, pipeline);
   await archive.create(null, 1);
   for (const [partition, log] of logs.entries()) {
