@@ -2,8 +2,9 @@
  * What an archiver has read and not written, by partition. Guarantee: pure bookkeeping; a range that is taken begins where the last one
  * ended, and what waits is counted.
  */
+import { FetchedMessage } from '../clients/fetched-message.ts';
 import type { KafkaMessage, ReadPosition } from '../clients/kafka.ts';
-import type { Decoder } from '../domain/decode.ts';
+import type { ScanDecoder } from '../domain/decode.ts';
 import { toOffsetVector } from '../domain/offset-vector.ts';
 import type { OffsetVector } from '../domain/offset-vector.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
@@ -30,10 +31,10 @@ interface OpenTail extends Tail {
 
 export class Tails {
   readonly #columns: readonly EventColumn[];
-  readonly #decode: Decoder;
+  readonly #decode: ScanDecoder;
   readonly #tails = new Map<number, OpenTail>();
 
-  constructor(pipeline: Pipeline, decode: Decoder) {
+  constructor(pipeline: Pipeline, decode: ScanDecoder) {
     this.#columns = eventColumns(pipeline);
     this.#decode = decode;
   }
@@ -57,13 +58,22 @@ export class Tails {
     if (tail === undefined) return;
     let stamp = '';
     let timestampMs = 0;
-    for (const { offset: position, timestamp, key, value, headers } of messages) {
-      const offset = Number(position);
+    const decode = this.#decode;
+    for (const message of messages) {
+      const offset = Number(message.offset);
       if (offset < tail.nextOffset) continue;
       // Neighbours mostly have the same.
-      if (timestamp !== stamp) timestampMs = Number((stamp = timestamp));
-      const record = { partition, offset, timestampMs, key, value, headers: headers ?? none };
-      tail.rows.add(record, this.#decode(record));
+      if (message.timestamp !== stamp) timestampMs = Number((stamp = message.timestamp));
+      if (message instanceof FetchedMessage) {
+        const { raw, valueFrom, valueTo } = message;
+        const decoded = decode(valueTo < 0 ? null : raw, valueFrom, valueTo, timestampMs);
+        tail.rows.addFetched(partition, offset, timestampMs, message, decoded);
+      } else {
+        // Compressed, or in a transaction: a message as kafkajs makes it.
+        const { key, value, headers = none } = message;
+        const decoded = decode(value, 0, value?.length ?? 0, timestampMs);
+        tail.rows.add({ partition, offset, timestampMs, key, value, headers }, decoded);
+      }
       tail.nextOffset = offset + 1;
       if (timestampMs > tail.logTimeMs) tail.logTimeMs = timestampMs;
     }

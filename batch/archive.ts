@@ -18,7 +18,7 @@ import {
 import type { Admin, Consumer, EachBatchPayload, ReadPosition } from '../clients/kafka.ts';
 import type { DuckDb } from '../clients/duckdb.ts';
 import { readTopicId, requireTopicId } from '../clients/topic-ids.ts';
-import { createDecoder } from '../domain/decode.ts';
+import { createScanDecoder } from '../domain/decode.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import type { ArchiveDemand } from './archive-demand.ts';
@@ -72,7 +72,7 @@ export class Archiver {
     const { pipeline } = options;
     this.#options = options;
     this.#admin = admin;
-    this.#tails = new Tails(pipeline, createDecoder(pipeline, readUtf8));
+    this.#tails = new Tails(pipeline, createScanDecoder(pipeline, readUtf8));
     this.#consumer = createConsumer(
       options.kafkaBrokers,
       `reckon-archive-${pipeline.name}`,

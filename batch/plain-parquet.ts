@@ -38,6 +38,7 @@ export class PlainColumn {
   /** One bit a row: whether it has a value. */
   #present = new Uint8Array(levelBytes);
   #bytes: Buffer;
+  #view: DataView;
   #at = 0;
   #rows = 0;
   /** Whether no row has a value here. */
@@ -48,6 +49,7 @@ export class PlainColumn {
     this.type = type;
     this.#isDouble = type === 'DOUBLE';
     this.#bytes = Buffer.allocUnsafeSlow(1 << 12);
+    this.#view = viewOf(this.#bytes);
   }
 
   get byteLength(): number {
@@ -62,20 +64,12 @@ export class PlainColumn {
     this.#mark();
     this.#room(8);
     const at = this.#at;
-    if (this.#isDouble) this.#bytes.writeDoubleLE(value, at);
+    if (this.#isDouble) this.#view.setFloat64(at, value, true);
     else {
       // In two's complement: the upper half of a negative integer is negative, the lower one never.
       const high = Math.floor(value / 2 ** 32);
-      const low = value - high * 2 ** 32;
-      const bytes = this.#bytes;
-      bytes[at] = low;
-      bytes[at + 1] = low >>> 8;
-      bytes[at + 2] = low >>> 16;
-      bytes[at + 3] = low >>> 24;
-      bytes[at + 4] = high;
-      bytes[at + 5] = high >>> 8;
-      bytes[at + 6] = high >>> 16;
-      bytes[at + 7] = high >>> 24;
+      this.#view.setUint32(at, value - high * 2 ** 32, true);
+      this.#view.setInt32(at + 4, high, true);
     }
     this.#at = at + 8;
   }
@@ -99,14 +93,15 @@ export class PlainColumn {
     this.#close(end);
   }
 
-  addBytes(value: Uint8Array): void {
+  /** Of a text only where it is UTF-8. @param from @param to the range of the bytes that is added */
+  addBytes(value: Uint8Array, from = 0, to = value.length): void {
     this.#mark();
-    const { length } = value;
+    const length = to - from;
     this.#room(4 + length);
     const bytes = this.#bytes;
     const begin = this.#at + 4;
-    if (length <= shortTextMax) for (let i = 0; i < length; i++) bytes[begin + i] = value[i] as number;
-    else bytes.set(value, begin);
+    if (length <= shortTextMax) for (let i = 0; i < length; i++) bytes[begin + i] = value[from + i] as number;
+    else bytes.set(value.subarray(from, to), begin);
     this.#close(begin + length);
   }
 
@@ -147,12 +142,7 @@ export class PlainColumn {
   }
 
   #close(end: number): void {
-    const length = end - this.#at - 4;
-    const bytes = this.#bytes;
-    bytes[this.#at] = length;
-    bytes[this.#at + 1] = length >>> 8;
-    bytes[this.#at + 2] = length >>> 16;
-    bytes[this.#at + 3] = length >>> 24;
+    this.#view.setUint32(this.#at, end - this.#at - 4, true);
     this.#at = end;
   }
 
@@ -161,7 +151,12 @@ export class PlainColumn {
     const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.#bytes.length, this.#at + bytes));
     larger.set(this.#bytes.subarray(0, this.#at));
     this.#bytes = larger;
+    this.#view = viewOf(larger);
   }
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /** One finished row group. */

@@ -5,8 +5,12 @@
 import { open, rm } from 'node:fs/promises';
 import { quoteIdentifier, quoteLiteral, parquetSql } from '../clients/duckdb.ts';
 import type { DuckDb } from '../clients/duckdb.ts';
+import type { FetchedMessage } from '../clients/fetched-message.ts';
+import type { ScannedEvent } from '../domain/decode.ts';
 import type { Decoded, LogRecord } from '../domain/event.ts';
 import type { Value } from '../domain/field.ts';
+import { found } from '../domain/scanned-fields.ts';
+import type { ScannedFields } from '../domain/scanned-fields.ts';
 import type { EventColumn } from './event-table.ts';
 import type { FileStatistics } from './file-statistics.ts';
 import { encodeHeaders } from './headers.ts';
@@ -34,7 +38,7 @@ export class RowBuffer {
   readonly #columns: readonly EventColumn[];
   readonly #staged: PlainParquet;
   /** Reckon's own columns, and those of the fields in the order of the pipeline's fields. */
-  readonly #own: Readonly<Record<string, PlainColumn>>;
+  readonly #own: OwnColumns;
   readonly #fields: readonly PlainColumn[];
   readonly #timestamps = new Span();
   readonly #times = new Span();
@@ -51,7 +55,7 @@ export class RowBuffer {
     this.#staged = new PlainParquet(staged);
     this.#own = Object.fromEntries(
       this.#staged.columns.filter(({ name }) => name.startsWith('_')).map((column) => [column.name, column]),
-    );
+    ) as OwnColumns;
     this.#fields = this.#staged.columns.filter(({ name }) => !name.startsWith('_'));
   }
 
@@ -64,41 +68,88 @@ export class RowBuffer {
     return this.#staged.byteLength;
   }
 
-  add(record: LogRecord, decoded: Decoded): void {
-    const { offset, timestampMs, key, value, headers } = record;
+  /** @param decoded what has just been made of the record */
+  add(record: LogRecord, decoded: Decoded | ScannedEvent): void {
+    const { partition, offset, timestampMs, key, value, headers } = record;
+    this.#begin(partition, offset, timestampMs);
+    this.#addBytes(this.#own._key, key, 0, key?.length ?? 0);
+    this.#addHeaders(headers);
+    this.#addDecoded(decoded, value, 0, value?.length ?? 0);
+  }
+
+  /** A message whose bytes are still where they were fetched. @param decoded what has just been made of it */
+  addFetched(
+    partition: number,
+    offset: number,
+    timestampMs: number,
+    message: FetchedMessage,
+    decoded: Decoded | ScannedEvent,
+  ): void {
+    const { raw, keyFrom, keyTo, valueFrom, valueTo } = message;
+    this.#begin(partition, offset, timestampMs);
+    this.#addBytes(this.#own._key, keyTo < 0 ? null : raw, keyFrom, keyTo);
+    this.#addHeaders(message.headers);
+    this.#addDecoded(decoded, valueTo < 0 ? null : raw, valueFrom, valueTo);
+  }
+
+  #begin(partition: number, offset: number, timestampMs: number): void {
     if (this.rows === 0) {
       this.firstOffset = offset;
-      this.#partition = record.partition;
+      this.#partition = partition;
     }
     this.lastOffset = offset;
     this.#timestamps.add(timestampMs);
-    const { _offset, _timestamp, _key, _headers, _time, _rejected, _detail, _raw } = this.#own as OwnColumns;
-    _offset.addNumber(offset);
-    _timestamp.addNumber(timestampMs);
-    if (key === null) _key.addNull();
-    else _key.addBytes(key);
+    this.#own._offset.addNumber(offset);
+    this.#own._timestamp.addNumber(timestampMs);
+  }
+
+  #addBytes(column: PlainColumn, bytes: Uint8Array | null, from: number, to: number): void {
+    if (bytes === null) column.addNull();
+    else column.addBytes(bytes, from, to);
+  }
+
+  #addHeaders(headers: Readonly<Record<string, unknown>> | undefined): void {
     const encoded = headers === undefined ? null : encodeHeaders(headers);
-    if (encoded === null) _headers.addNull();
-    else _headers.addText(encoded);
+    if (encoded === null) this.#own._headers.addNull();
+    else this.#own._headers.addText(encoded);
+  }
+
+  /** @param from @param to where the value is in the bytes */
+  #addDecoded(decoded: Decoded | ScannedEvent, bytes: Uint8Array | null, from: number, to: number): void {
+    const { _time, _rejected, _detail, _raw } = this.#own;
     if (decoded.ok) {
-      const { timeMs, values } = decoded.event;
+      const { timeMs } = 'fields' in decoded ? decoded : decoded.event;
       this.#times.add(timeMs);
       _time.addNumber(timeMs);
       _rejected.addNull();
       _detail.addNull();
       _raw.addNull();
-      for (let i = 0; i < this.#fields.length; i++)
-        addValue(this.#fields[i] as PlainColumn, values[i] ?? null);
+      if (!('fields' in decoded)) this.#addValues(decoded.event.values);
+      else if (bytes !== null) this.#addScanned(decoded.fields, bytes);
     } else {
       const { reason, detail } = decoded.rejection;
       _time.addNull();
       _rejected.addText(reason);
       _detail.addText(detail);
-      if (value === null) _raw.addNull();
-      else _raw.addBytes(value);
+      this.#addBytes(_raw, bytes, from, to);
       for (const column of this.#fields) column.addNull();
     }
     this.#staged.endRow();
+  }
+
+  /** @param bytes of the event, as they were scanned */
+  #addScanned({ what, numbers, from, to }: ScannedFields, bytes: Uint8Array): void {
+    for (let i = 0; i < this.#fields.length; i++) {
+      const column = this.#fields[i] as PlainColumn;
+      const kind = what[i];
+      if (kind === found.text) column.addBytes(bytes, from[i], to[i]);
+      else if (kind === found.nothing) column.addNull();
+      else column.addNumber(numbers[i] as number);
+    }
+  }
+
+  #addValues(values: readonly Value[]): void {
+    for (let i = 0; i < this.#fields.length; i++) addValue(this.#fields[i] as PlainColumn, values[i] ?? null);
   }
 
   /**

@@ -1,22 +1,11 @@
 /**
  * Kafka's fetch response (version 11), decoded: in a quarter of the time of kafkajs' own decoder, which makes half a dozen objects
- * and three big integers of every record. Guarantee: the same outcome, object for object; what is not the common case
+ * and three big integers of every record. Guarantee: the same outcome, property for property; what is not the common case
  * (compression, transactions, old formats, numbers beyond 2^53) is left to kafkajs.
  * `test/unit/fetch-response.test.ts` holds the two equal.
  */
 
-/** A message in kafkajs' form. */
-interface FetchedMessage {
-  readonly magicByte: number;
-  readonly attributes: number;
-  readonly timestamp: string;
-  readonly offset: string;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly isControlRecord: boolean;
-  readonly batchContext: object;
-}
+import { FetchedMessage, currentMagic } from './fetched-message.ts';
 
 /** As the protocol describes it; offsets are texts. */
 export interface FetchResponse {
@@ -66,11 +55,11 @@ export function decodeFetchResponse(raw: Buffer): FetchResponse | null {
 const batchHeaderBytes = 61;
 const lengthEnd = 12;
 const attributeBits = { compression: 0x07, logAppendTime: 0x08, transactional: 0x10, control: 0x20 };
-const currentMagic = 2;
 
 class Reader {
   readonly #raw: Buffer;
   #at = 0;
+  #skippedFrom = 0;
 
   constructor(raw: Buffer) {
     this.#raw = raw;
@@ -172,22 +161,28 @@ class Reader {
     const attributes = this.#raw.readInt8(this.#at++);
     const timestampDelta = this.#varint();
     const offset = firstOffset + this.#varint();
-    const key = this.#bytes();
-    const value = this.#bytes();
+    const keyTo = this.#skipBytes();
+    const keyFrom = this.#skippedFrom;
+    const valueTo = this.#skipBytes();
+    const valueFrom = this.#skippedFrom;
     const headerCount = this.#varint();
     const headers = headerCount > 0 ? this.#headers(headerCount) : {};
     if (this.#at !== end) throw new NotCommon();
-    return {
-      magicByte: currentMagic,
+    const timestamp = stamp ?? String(safe(firstTimestamp + timestampDelta));
+    const raw = this.#raw;
+    const context = batchContext;
+    return new FetchedMessage(
+      raw,
+      keyFrom,
+      keyTo,
+      valueFrom,
+      valueTo,
+      String(offset),
+      timestamp,
       attributes,
-      timestamp: stamp ?? String(safe(firstTimestamp + timestampDelta)),
-      offset: String(offset),
-      key,
-      value,
       headers,
-      isControlRecord: false,
-      batchContext,
-    };
+      context,
+    );
   }
 
   #headers(count: number): Record<string, unknown> {
@@ -203,12 +198,18 @@ class Reader {
 
   /** A length and as many bytes; null where the length is −1. */
   #bytes(): Buffer | null {
+    const to = this.#skipBytes();
+    return to < 0 ? null : this.#raw.subarray(this.#skippedFrom, to);
+  }
+
+  /** @returns the end of the bytes, which begin at `#skippedFrom`; −1 where the length is −1 */
+  #skipBytes(): number {
     const length = this.#varint();
-    if (length === -1) return null;
-    const begin = this.#at;
-    this.#at = begin + length;
+    if (length === -1) return -1;
+    this.#skippedFrom = this.#at;
+    this.#at += length;
     if (length < 0 || this.#at > this.#raw.length) throw new NotCommon();
-    return this.#raw.subarray(begin, this.#at);
+    return this.#at;
   }
 
   /** A zigzag integer of variable length. */

@@ -8,7 +8,8 @@ import type { Decoded, LogRecord, Rejection, RejectionReason } from './event.ts'
 import type { Field, Value } from './field.ts';
 import type { Pipeline } from './pipeline.ts';
 import { createScanner } from './scan.ts';
-import type { EventScanner } from './scan.ts';
+import type { EventScanner, ReadText } from './scan.ts';
+import type { ScannedFields } from './scanned-fields.ts';
 import { compileSchema } from './schema.ts';
 import { parseEventTimeMs } from './time.ts';
 
@@ -18,10 +19,27 @@ import { parseEventTimeMs } from './time.ts';
  */
 const nestingMax = 500;
 
-/** Bytes → text, or null when the bytes are not UTF-8. Injected, as `domain/` knows no platform. */
-export type ReadText = (value: Uint8Array) => string | null;
+export type { ReadText };
 
 export type Decoder = (record: LogRecord) => Decoded;
+
+/** An event as it was scanned, where it was: `fields` are ranges of the record's bytes, and those of the next event after the next call. */
+export interface ScannedEvent {
+  readonly ok: true;
+  readonly timeMs: number;
+  readonly fields: ScannedFields;
+}
+
+/**
+ * For who copies the bytes, such as the archiver: most events come as they were scanned, with no string made of any.
+ * @param from @param to where the value is in the bytes
+ */
+export type ScanDecoder = (
+  bytes: Uint8Array | null,
+  from: number,
+  to: number,
+  timestampMs: number,
+) => Decoded | ScannedEvent;
 
 /** Where a value cannot be taken; distinct from any value of an event. */
 class Unreadable {
@@ -40,6 +58,29 @@ export function createDecoder(
   readText: ReadText,
   scanner: EventScanner | null = createScanner(pipeline),
 ): Decoder {
+  const decode = decoderOf(pipeline, readText, scanner, (taken, timeMs, bytes): Decoded => {
+    const text = readText(bytes) ?? '';
+    return { ok: true, event: { id: taken.idIn(text), timeMs, values: taken.valuesIn(text) } };
+  });
+  return ({ value, timestampMs }) => decode(value, 0, value?.length ?? 0, timestampMs);
+}
+
+/** The same decoder, whose events stay bytes where they can. */
+export function createScanDecoder(pipeline: Pipeline, readText: ReadText): ScanDecoder {
+  return decoderOf<ScannedEvent>(pipeline, readText, createScanner(pipeline), ({ fields }, timeMs) => ({
+    ok: true,
+    timeMs,
+    fields,
+  }));
+}
+
+/** @param finish what becomes of an event that was scanned and found right */
+function decoderOf<T>(
+  pipeline: Pipeline,
+  readText: ReadText,
+  scanner: EventScanner | null,
+  finish: (taken: EventScanner, timeMs: number, bytes: Uint8Array) => T,
+): (bytes: Uint8Array | null, from: number, to: number, timestampMs: number) => T | Decoded {
   const { event, fields, maxFutureMs } = pipeline;
   const validate = compileSchema(event.schema);
   const readers = fields.map((field) => valueReader(field));
@@ -61,19 +102,16 @@ export function createDecoder(
     return timeMs;
   }
 
-  return function decode(record) {
-    const { value, timestampMs } = record;
-    if (value === null || value.length === 0) return reject('empty-value', 'the record has no value');
-    if (value.length > event.sizeMaxBytes)
-      return reject('too-large', `${value.length} bytes; the limit is ${event.sizeMaxBytes}`);
-    const text = readText(value);
-    if (text === null) return reject('invalid-utf8', 'the value is not UTF-8');
-    // As many characters as bytes: it is ASCII.
-    if (scanner !== null && text.length === value.length && scanner.take(value, text)) {
+  return function decode(bytes, from, to, timestampMs) {
+    if (bytes === null || from === to) return reject('empty-value', 'the record has no value');
+    if (to - from > event.sizeMaxBytes)
+      return reject('too-large', `${to - from} bytes; the limit is ${event.sizeMaxBytes}`);
+    if (scanner !== null && scanner.take(bytes, from, to, readText)) {
       const timeMs = timeOf(scanner.id, scanner.time, timestampMs);
-      if (typeof timeMs !== 'number') return timeMs;
-      return { ok: true, event: { id: String(scanner.id), timeMs, values: scanner.values } };
+      return typeof timeMs === 'number' ? finish(scanner, timeMs, bytes) : timeMs;
     }
+    const text = readText(bytes.subarray(from, to));
+    if (text === null) return reject('invalid-utf8', 'the value is not UTF-8');
     let json: unknown;
     try {
       json = JSON.parse(text);

@@ -9,15 +9,21 @@ import type { Value } from './field.ts';
 import type { Pipeline } from './pipeline.ts';
 import { compileScanPlan, kinds } from './scan-plan.ts';
 import type { Member, ObjectPlan } from './scan-plan.ts';
+import { found, ScannedFields } from './scanned-fields.ts';
 
-/** What ends or refuses a text: its closing quote, a backslash, control characters. */
+/** Bytes → text, or null when the bytes are not UTF-8. Injected, as `domain/` knows no platform. */
+export type ReadText = (value: Uint8Array) => string | null;
+
+/** What ends or refuses a text: its closing quote, a backslash, control characters, anything but ASCII. */
 const ordinary = Uint8Array.from({ length: 256 }, (_, code) =>
-  code >= 0x20 && code !== 0x22 && code !== 0x5c ? 1 : 0,
+  code >= 0x20 && code < 0x80 && code !== 0x22 && code !== 0x5c ? 1 : 0,
 );
 const powersOfTen = Array.from({ length: 17 }, (_, exponent) => Number(`1e${exponent}`));
 const digitsMax = 16;
 const [quote, comma, colon, minus, point, opening, closing] = [0x22, 0x2c, 0x3a, 0x2d, 0x2e, 0x7b, 0x7d];
 const [zero, letterE, letterF, letterN, letterT] = [0x30, 0x65, 0x66, 0x6e, 0x74];
+/** Stands for an id that is a text: which one is asked for by who keeps it. */
+const textId = '';
 /** Every scan returns where it ended, or this where it leaves the event to the long way. */
 const left = -1;
 
@@ -29,30 +35,54 @@ export function createScanner(pipeline: Pipeline): EventScanner | null {
 
 export class EventScanner {
   readonly #plan: ObjectPlan;
-  readonly #absent: readonly Value[];
-  #text = '';
+  #readText: ReadText = () => null;
+  #text: string | null = null;
   #number = 0;
-  /** What the last `take` that returned true has read: the id and the time as JSON holds them (undefined where absent). */
+  /** Where the event is in the bytes that were given. */
+  #from = 0;
+  #to = 0;
+  #idFrom = 0;
+  #idTo = 0;
+  /** What the last `take` that returned true has read. */
+  readonly fields: ScannedFields;
+  /** As JSON holds them, undefined where absent; of an id that is a text only that it is one (`textId`). */
   id: unknown;
   time: unknown;
-  values: Value[] = [];
 
   constructor(plan: ObjectPlan, fields: number) {
     this.#plan = plan;
-    this.#absent = new Array<Value>(fields).fill(null);
+    this.fields = new ScannedFields(fields);
   }
 
   /**
-   * @param text the same event as text; ASCII, so that both count alike
-   * @returns whether the event was read
+   * @param from @param to where the event is in the bytes; those after it are never part of what is read
+   * @returns whether the event was read; it is ASCII then
    */
-  take(bytes: Uint8Array, text: string): boolean {
-    this.#text = text;
+  take(bytes: Uint8Array, from: number, to: number, readText: ReadText): boolean {
+    this.#text = null;
+    this.#readText = readText;
+    this.#from = from;
+    this.#to = to;
     this.id = undefined;
     this.time = undefined;
-    this.values = this.#absent.slice();
-    const end = this.#object(bytes, skipSpace(bytes, 0), this.#plan);
-    return end !== left && skipSpace(bytes, end) === bytes.length;
+    const { what } = this.fields;
+    for (let field = 0; field < what.length; field++) what[field] = found.nothing;
+    let end = this.#object(bytes, skipSpace(bytes, from), this.#plan);
+    // Nothing behind the object's last brace was looked at: what ends in the event has been read of the event alone.
+    if (end === left || end > to) return false;
+    while (end < to && isSpace(bytes[end] ?? 0)) end++;
+    return end === to;
+  }
+
+  /** The values of the event that was taken. @param text the event's */
+  valuesIn(text: string): Value[] {
+    return this.fields.values(text, this.#from);
+  }
+
+  /** The id of the event that was taken. @param text the event's */
+  idIn(text: string): string {
+    const from = this.#from;
+    return this.id === textId ? text.slice(this.#idFrom - from, this.#idTo - from) : String(this.id);
   }
 
   /** @param at where the object's brace should be */
@@ -94,7 +124,7 @@ export class EventScanner {
     const first = bytes[at];
     if (first === quote) {
       const end = endOfText(bytes, at + 1);
-      if (end === left || !this.#takeText(member, this.#text.slice(at + 1, end))) return left;
+      if (end === left || !this.#takeText(bytes, member, at + 1, end)) return left;
       return end + 1;
     }
     if (first === opening) return member.plan === null ? left : this.#object(bytes, at, member.plan);
@@ -120,20 +150,34 @@ export class EventScanner {
     return this.#scanNumber(bytes, at);
   }
 
-  #takeText(member: Member, value: string): boolean {
+  #takeText(bytes: Uint8Array, member: Member, from: number, to: number): boolean {
     if ((member.takes & kinds.string) === 0) return false;
-    if (member.check !== null && !member.check(value)) return false;
-    if (member.isId) this.id = value;
-    if (member.isTime) this.time = value;
-    if (member.type === 'string') {
-      this.values[member.field] = value;
-      return true;
+    const { fields } = this;
+    const { field, type } = member;
+    if (member.check !== null || member.isTime || type === 'decimal') {
+      // The only texts of which something has to be known. Up to here all is ASCII, so bytes and characters count alike.
+      this.#text ??= this.#readText(bytes.subarray(this.#from, this.#to));
+      if (this.#text === null) return false;
+      const value = this.#text.slice(from - this.#from, to - this.#from);
+      if (member.check !== null && !member.check(value)) return false;
+      if (member.isTime) this.time = value;
+      if (type === 'decimal') {
+        const scaled = scaleText(value, member.scale);
+        if (scaled === null || !scaled.ok) return false;
+        fields.what[field] = found.number;
+        fields.numbers[field] = scaled.scaled;
+      }
     }
-    if (member.type !== 'decimal') return false;
-    const scaled = scaleText(value, member.scale);
-    if (scaled === null || !scaled.ok) return false;
-    this.values[member.field] = scaled.scaled;
-    return true;
+    if (member.isId) {
+      this.id = textId;
+      this.#idFrom = from;
+      this.#idTo = to;
+    }
+    if (type === 'decimal') return true;
+    fields.what[field] = found.text;
+    fields.from[field] = from;
+    fields.to[field] = to;
+    return type === 'string';
   }
 
   #takeNumber(member: Member, value: number): boolean {
@@ -142,19 +186,22 @@ export class EventScanner {
     if (member.check !== null && !member.check(value)) return false;
     if (member.isId) this.id = value;
     if (member.isTime) this.time = value;
+    const { what, numbers } = this.fields;
+    const { field } = member;
+    what[field] = found.number;
     switch (member.type) {
       case 'integer':
         // Whole, as its schema says, and of no more digits than are safe, as it was scanned.
-        this.values[member.field] = value === 0 ? 0 : value;
+        numbers[field] = value === 0 ? 0 : value;
         return true;
       case 'decimal': {
         const scaled = scaleNumber(value, member.scale);
         if (!scaled.ok) return false;
-        this.values[member.field] = scaled.scaled;
+        numbers[field] = scaled.scaled;
         return true;
       }
       case 'number':
-        this.values[member.field] = value;
+        numbers[field] = value;
         return true;
       default:
         return false;
@@ -164,7 +211,8 @@ export class EventScanner {
   #takeBoolean(member: Member, value: boolean): boolean {
     if ((member.takes & kinds.boolean) === 0 || member.type !== 'boolean') return false;
     if (member.check !== null && !member.check(value)) return false;
-    this.values[member.field] = value;
+    this.fields.what[member.field] = found.boolean;
+    this.fields.numbers[member.field] = value ? 1 : 0;
     return true;
   }
 
@@ -202,9 +250,12 @@ export class EventScanner {
   }
 }
 
+function isSpace(code: number): boolean {
+  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
+}
+
 function skipSpace(bytes: Uint8Array, at: number): number {
-  let code = bytes[at] ?? 0xff;
-  while (code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09) code = bytes[++at] ?? 0xff;
+  while (isSpace(bytes[at] ?? 0xff)) at++;
   return at;
 }
 

@@ -188,7 +188,9 @@ export async function readTopic(
       consumer
         .run({
           eachBatch: async ({ batch }) => {
-            messages.push(...batch.messages.map((message) => ({ ...message, partition: batch.partition })));
+            messages.push(
+              ...batch.messages.map((message) => Object.assign(message, { partition: batch.partition })),
+            );
             if (messages.length >= expected) resolve();
           },
         })
