@@ -21,7 +21,7 @@ import type { Action, DeltaColumn, TableSnapshot } from './delta-actions.ts';
 const versionFile = /^(\d{20})\.json$/;
 const checkpointFile = /^(\d{20})\.checkpoint\.parquet$/;
 
-/** For so long older versions of a table can be read. */
+/** For so long older versions of a table can be read, unless vacuum is told otherwise. */
 export const tombstoneRetentionMs = 7 * 86_400_000;
 const versionsPerCheckpoint = 50;
 
@@ -106,9 +106,13 @@ export class DeltaTable {
       await writeCheckpoint(this.#store, this.#logFolder, snapshot, database, tombstonesFromMs);
   }
 
-  /** Now and then a checkpoint, so that nobody has to read every version. @param version that was just committed */
-  async checkpointWhenDue(version: number, database: DuckDb, nowMs: number): Promise<void> {
-    if (version % versionsPerCheckpoint === 0) await this.checkpoint(database, nowMs - tombstoneRetentionMs);
+  /**
+   * Now and then a checkpoint, so that nobody has to read every version. It keeps all tombstones: how long they are wanted only vacuum
+   * knows, and a file without one would be an orphan.
+   * @param version that was just committed
+   */
+  async checkpointWhenDue(version: number, database: DuckDb, _nowMs?: number): Promise<void> {
+    if (version % versionsPerCheckpoint === 0) await this.checkpoint(database, 0);
   }
 
   /**

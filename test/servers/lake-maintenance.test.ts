@@ -341,6 +341,21 @@ it('what is no data is left alone: by us, what others have put there; by others,
   await lease.release();
 });
 
+it('what was removed stays as long as vacuum is told, whatever checkpoints appends write meanwhile', async () => {
+  const store = new LocalObjectStore(newRoot());
+  const archive = await newArchive(store, startMs);
+  await fill(archive, 1);
+  await compact(archive.table, store, database, { now: clock(2) });
+  await archive.table.checkpointWhenDue(50, database);
+  expect(await archive.table.lastCheckpoint()).toBe((await archive.table.refresh()).version);
+  const vacuumAt = (days: number) =>
+    vacuum(new DeltaTable(store, root), store, database, { retentionMs: 30 * dayMs, now: clock(days) });
+  const early = await vacuumAt(31.5);
+  expect([early.removed, early.orphans]).toEqual([[], []]);
+  const late = await vacuumAt(32.5);
+  expect([late.removed.length, late.orphans]).toEqual([8, []]);
+}, 30_000);
+
 describe('tiering', () => {
   it('discards a copy that is not the same, says so, and leaves the hot file where it was', async () => {
     const store = new LocalObjectStore(newRoot());
