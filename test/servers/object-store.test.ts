@@ -499,6 +499,33 @@ describe('a bucket', () => {
     });
   });
 
+  it.each([
+    [
+      'http://me:hunter2@127.0.0.1:1',
+      'unreachable',
+      /^The lake's server http:\/\/127\.0\.0\.1:1 does not answer/,
+    ],
+    [
+      'minio:9000',
+      'invalid-config',
+      /^AWS_ENDPOINT_URL \(or AWS_ENDPOINT_URL_S3\) must be http:\/\/host:port or/,
+    ],
+    ['me:hunter2@minio:9000', 'invalid-config', /^AWS_ENDPOINT_URL \(or AWS_ENDPOINT_URL_S3\) must be http:/],
+  ])('at AWS_ENDPOINT_URL=%s is one line, without the password', async (endpoint, code, line) => {
+    const before = { ...process.env };
+    Object.assign(process.env, { ...server.env, AWS_ENDPOINT_URL: endpoint, AWS_ENDPOINT_URL_S3: '' });
+    try {
+      const error = await (async () => storeWith({ connection: undefined }).get('x'))().then(
+        () => null,
+        (thrown: unknown) => thrown as Error,
+      );
+      expect(error).toMatchObject({ code, message: expect.stringMatching(line) as string });
+      expect(error?.message).not.toMatch(/hunter2|\n/);
+    } finally {
+      process.env = before;
+    }
+  });
+
   it('is what LAKE_URL opens, with what the environment says', async () => {
     const before = { ...process.env };
     Object.assign(process.env, server.env);
