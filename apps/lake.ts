@@ -60,7 +60,7 @@ export async function runLake(
   const { table } = archive;
   const { dryRun, signal } = options;
   if ((await table.refresh()).version < 0)
-    return { lines: [`${pipeline.name}: there is no lake yet`], json: { version: -1 } };
+    return { lines: [`${pipeline.name}: there is no lake yet at ${store.url}`], json: { version: -1 } };
   const verb = dryRun ? 'would be' : 'were';
   const withDatabase = async <T>(work: (database: DuckDb) => Promise<T>): Promise<T> => {
     const database = await openDatabase();
@@ -151,12 +151,13 @@ async function main(): Promise<number> {
   const interrupted = new AbortController();
   process.on('SIGINT', () => interrupted.abort());
   process.on('SIGTERM', () => interrupted.abort());
+  const dryRun = values['dry-run'] === true;
   const deps: LakeDeps = {
-    store: await openLakeStore(config),
+    store: await openLakeStore(config, dryRun || task === 'status' ? 'read' : 'write'),
     openDatabase: () =>
       DuckDb.open({ memoryLimit: '1GB', threads: 2, tempDirectory: join(config.home, 'tmp') }),
   };
-  const options = { dryRun: values['dry-run'] === true, olderThanMs, signal: interrupted.signal };
+  const options = { dryRun, olderThanMs, signal: interrupted.signal };
   const results: Record<string, unknown> = {};
   for (const pipeline of chosen(await loadPipelines(config.pipelineFiles), values['pipeline'])) {
     if (interrupted.signal.aborted) break;
@@ -165,7 +166,7 @@ async function main(): Promise<number> {
     process.stdout.write(`${lines.join('\n')}\n`);
   }
   if (interrupted.signal.aborted) process.stderr.write('stopped; the next run does the rest\n');
-  if (values['json'] === true) printJson({ task, dryRun: options.dryRun, pipelines: results });
+  if (values['json'] === true) printJson({ task, dryRun, pipelines: results });
   return interrupted.signal.aborted ? interruptedCode : 0;
 }
 

@@ -198,6 +198,11 @@ describe('a folder', () => {
       code: 'invalid-config',
       message: `LAKE_URL: ${file} cannot be written to (ENOTDIR).`,
     });
+    const settings = { lakeColdDir: null, lakeColdClass: null, lakeCacheBytes: 1, home: folder };
+    await expect(openLakeStore({ lakeUrl: file, ...settings }, 'read')).rejects.toMatchObject({
+      code: 'invalid-config',
+      message: `LAKE_URL: ${file} cannot be read (ENOTDIR).`,
+    });
   });
 });
 
@@ -513,9 +518,10 @@ describe('a bucket', () => {
     ['me:hunter2@minio:9000', 'invalid-config', /^AWS_ENDPOINT_URL \(or AWS_ENDPOINT_URL_S3\) must be http:/],
   ])('at AWS_ENDPOINT_URL=%s is one line, without the password', async (endpoint, code, line) => {
     const before = { ...process.env };
+    const options = { url: 's3://lakes', folder: join(lakes.folder, 'by-endpoint'), cacheBytes: 1 };
     Object.assign(process.env, { ...server.env, AWS_ENDPOINT_URL: endpoint, AWS_ENDPOINT_URL_S3: '' });
     try {
-      const error = await (async () => storeWith({ connection: undefined }).get('x'))().then(
+      const error = await (async () => new S3ObjectStore(options).get('x'))().then(
         () => null,
         (thrown: unknown) => thrown as Error,
       );
@@ -541,6 +547,9 @@ describe('a bucket', () => {
       await store.put('t/x', bytesOf('x'));
       const root = await openLakeStore({ lakeUrl: 's3://lakes', ...settings });
       expect(await textOf(root, 'by-url/t/x')).toBe('x');
+      const none = join(lakes.folder, 'no folder');
+      expect(await (await openLakeStore({ lakeUrl: none, ...settings }, 'read')).list('t')).toEqual([]);
+      expect(existsSync(none)).toBe(false);
       const local = await openLakeStore({ lakeUrl: join(lakes.folder, 'a folder'), ...settings });
       expect(local.location('t')).toBe(join(lakes.folder, 'a folder', 't'));
     } finally {
