@@ -3,6 +3,7 @@
  * before anything is written to it.
  */
 import { randomUUID } from 'node:crypto';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ReckonError } from '../domain/errors.ts';
 import { LocalObjectStore } from './object-store.ts';
@@ -47,8 +48,22 @@ export async function openLakeStore(
     });
     return store;
   }
+  if (isBucket) await removeAbandoned(join(folder, 'scratch'), Date.now());
   await probePutIfAbsent(store);
   return store;
+}
+
+/** No file is being written for so long. */
+const abandonedMs = 86_400_000;
+
+/** Removes what killed processes had begun to write. (Of a local lake vacuum does that: its scratch files lie in the lake.) */
+async function removeAbandoned(folder: string, nowMs: number): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [] as string[])) {
+    const file = join(folder, name);
+    // Another process may remove it, too.
+    const stats = await stat(file).catch(() => null);
+    if (stats?.isFile() === true && nowMs - stats.mtimeMs > abandonedMs) await rm(file, { force: true });
+  }
 }
 
 /** @returns what to throw instead: the error itself where the folder is not to blame */

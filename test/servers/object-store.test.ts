@@ -542,7 +542,16 @@ describe('a bucket', () => {
         lakeCacheBytes: 1,
         home: join(lakes.folder, 'home'),
       };
+      // What killed processes had begun to write goes when the lake is opened, to be written to.
+      const scratch = join(settings.home, 'tmp', 'lake', 'scratch');
+      mkdirSync(scratch, { recursive: true });
+      for (const name of ['old', 'new']) writeFileSync(join(scratch, name), 'x');
+      const longAgo = new Date(Date.now() - 25 * 3_600_000);
+      utimesSync(join(scratch, 'old'), longAgo, longAgo);
+      await openLakeStore({ lakeUrl: 's3://lakes/by-url', ...settings }, 'read');
+      expect(readdirSync(scratch)).toEqual(['new', 'old']);
       const store = await openLakeStore({ lakeUrl: 's3://lakes/by-url', ...settings });
+      expect(readdirSync(scratch)).toEqual(['new']);
       expect(store.url).toBe('s3://lakes/by-url');
       await store.put('t/x', bytesOf('x'));
       const root = await openLakeStore({ lakeUrl: 's3://lakes', ...settings });
