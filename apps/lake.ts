@@ -1,6 +1,7 @@
 /**
  * `npm run lake`: looks after the lakes of the configured pipelines. Guarantee: a dry run changes nothing; Ctrl-C stops between two
- * steps with exit code 130 and leaves a table that is whole; whatever was left undone, the next run does.
+ * steps with exit code 130 and leaves a table that is whole; whatever was left undone, the next run does; damaged copies are exit
+ * code 1.
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -47,6 +48,8 @@ export interface LakeOptions {
 export interface LakeResult {
   readonly lines: readonly string[];
   readonly json: Readonly<Record<string, unknown>>;
+  /** Whether something went wrong that the lines tell of. */
+  readonly failed?: boolean;
 }
 
 /** Does one task for one pipeline. */
@@ -95,6 +98,7 @@ export async function runLake(
       return {
         lines: [...describeFiles(files, `${verb} moved to cold storage`), ...bad],
         json: { ...amountOf(files), damaged: damaged.length },
+        failed: damaged.length > 0,
       };
     }
     case 'expire': {
@@ -159,15 +163,17 @@ async function main(): Promise<number> {
   };
   const options = { dryRun, olderThanMs, signal: interrupted.signal };
   const results: Record<string, unknown> = {};
+  let isFailed = false;
   for (const pipeline of chosen(await loadPipelines(config.pipelineFiles), values['pipeline'])) {
     if (interrupted.signal.aborted) break;
-    const { lines, json } = await runLake(task, pipeline, deps, options);
+    const { lines, json, failed = false } = await runLake(task, pipeline, deps, options);
+    isFailed ||= failed;
     results[pipeline.name] = json;
     process.stdout.write(`${lines.join('\n')}\n`);
   }
   if (interrupted.signal.aborted) process.stderr.write('stopped; the next run does the rest\n');
   if (values['json'] === true) printJson({ task, dryRun, pipelines: results });
-  return interrupted.signal.aborted ? interruptedCode : 0;
+  return interrupted.signal.aborted ? interruptedCode : Number(isFailed);
 }
 
 function taskOf(positionals: readonly string[]): Task {

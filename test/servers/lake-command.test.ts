@@ -6,6 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { DuckDb } from '../../clients/duckdb.ts';
 import { LocalObjectStore } from '../../clients/object-store.ts';
 import { clicks } from '../support/commit-writer.ts';
@@ -132,6 +133,25 @@ it.each(['status', 'compact --dry-run'])(
   },
   60_000,
 );
+
+it('damaged copies are told, and are exit code 1', async () => {
+  // The other disk garbles what is copied to it.
+  const preload = join(folder, 'garble.mjs');
+  writeFileSync(
+    preload,
+    `import fs from 'node:fs';
+     import { syncBuiltinESMExports } from 'node:module';
+     fs.promises.copyFile = (from, to) => fs.promises.writeFile(to, 'garbled');
+     syncBuiltinESMExports();`,
+  );
+  const { run, store } = newLake({ NODE_OPTIONS: `--import=${pathToFileURL(preload).href}` });
+  const rows = await rowsOf(store, database);
+  const result = await run('tier --json');
+  expect(result.code).toBe(1);
+  expect(jsonOf(result, 'tier')).toMatchObject({ files: 0, damaged: 5 * partitions });
+  expect(result.stdout).toMatch(/p0\/\S+: its copy was not the same and was discarded; it stays hot/);
+  expect(await rowsOf(store, database)).toEqual(rows);
+}, 60_000);
 
 it('Ctrl-C stops between two steps, and the next run does the rest', async () => {
   const { run, store } = newLake();
