@@ -2,7 +2,7 @@
  * Where everything is: read from the environment once, at the start of a process. Guarantee: an endpoint comes from its
  * environment variable, else from the local stack that runs (`.reckon/stack.json`), else from the usual port.
  */
-import { dirname, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { ReckonError } from '../domain/errors.ts';
@@ -78,6 +78,13 @@ function lakeOf(url: string): string | null {
   return bucket === undefined ? null : `s3://${bucket}${prefix}`;
 }
 
+/** @returns whether an absolute path is that of the folder, or of something in it; a bucket's URL is no path */
+function isWithin(path: string, folder: string): boolean {
+  if (!isAbsolute(path) || !isAbsolute(folder)) return false;
+  const way = relative(folder, path);
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}
+
 /** The URLs of REDIS_URL: a comma in a password has to be written as %2C. */
 function redisNodes(url: string): string[] {
   return url.split(',').map((node) => node.trim());
@@ -131,6 +138,14 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const values = parsed.data;
   const home = resolve(values.RECKON_HOME ?? join(projectRoot, '.reckon'));
   const stack = readStackEndpoints(home);
+  const lakeUrl = (values.LAKE_URL === undefined ? null : lakeOf(values.LAKE_URL)) ?? join(home, 'lake');
+  const lakeColdDir = values.LAKE_COLD_DIR === undefined ? null : resolve(values.LAKE_COLD_DIR);
+  if (lakeColdDir !== null && (isWithin(lakeUrl, lakeColdDir) || isWithin(lakeColdDir, lakeUrl)))
+    throw new ReckonError(
+      'invalid-config',
+      `LAKE_COLD_DIR (${lakeColdDir}) must be apart from the lake's folder (LAKE_URL: ${lakeUrl}), neither inside it nor around it.`,
+      'Name a folder on another disk.',
+    );
   return {
     kafkaBrokers: values.KAFKA_BROKERS ?? stack.kafkaBrokers ?? '127.0.0.1:9092',
     redisUrl: values.REDIS_URL ?? stack.redisUrl ?? 'redis://127.0.0.1:6379',
@@ -138,10 +153,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     temporalUiUrl: values.TEMPORAL_UI_URL ?? stack.temporalUiUrl ?? null,
     temporalNamespace: values.TEMPORAL_NAMESPACE,
     temporalTaskQueue: values.TEMPORAL_TASK_QUEUE,
-    lakeUrl: (values.LAKE_URL === undefined ? null : lakeOf(values.LAKE_URL)) ?? join(home, 'lake'),
+    lakeUrl,
     lakeCacheBytes: values.LAKE_CACHE_BYTES,
     lakeColdClass: values.LAKE_COLD_CLASS ?? null,
-    lakeColdDir: values.LAKE_COLD_DIR === undefined ? null : resolve(values.LAKE_COLD_DIR),
+    lakeColdDir,
     reportsDir: resolve(values.REPORTS_DIR ?? join(home, 'reports')),
     home,
     pipelineFiles: (values.RECKON_PIPELINE ?? join(projectRoot, 'pipelines', 'flights.ts'))

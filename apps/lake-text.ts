@@ -4,6 +4,7 @@ import { amountOf } from '../batch/lake-status.ts';
 import type { Amount, LakeStatus, PartitionStatus } from '../batch/lake-status.ts';
 import type { Vacuumed } from '../batch/vacuum.ts';
 import type { Published } from '../batch/view.ts';
+import type { ViewStatus } from '../batch/view-table.ts';
 
 const linesMax = 50;
 
@@ -33,6 +34,14 @@ function describePartition({ partition, hot, cold, offsets, timesMs, expired }: 
 export function describeFiles(files: readonly DataFile[], what: string): string[] {
   const list = files.map(({ path, rows, bytes }) => `  ${path}: ${rows} rows, ${size(bytes)}`);
   return [...bounded(list), `${amount(amountOf(files))} ${what}`];
+}
+
+export function describeViews(views: readonly ViewStatus[]): string[] {
+  return views.map(({ aggregate, rows, days, closedMs }) => {
+    const reach =
+      closedMs === null ? 'no window is closed yet' : `closed up to ${new Date(closedMs).toISOString()}`;
+    return `  view ${aggregate}: ${rows === null ? 'not published yet' : `${days} days, ${rows} rows, ${reach}`}`;
+  });
 }
 
 export function describePublished(pipeline: string, views: readonly Published[], dryRun: boolean): string[] {

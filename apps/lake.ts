@@ -1,6 +1,7 @@
 /**
  * `npm run lake`: looks after the lakes of the configured pipelines. Guarantee: a dry run changes nothing; Ctrl-C stops between two
- * steps with exit code 130 and leaves a table that is whole; whatever was left undone, the next run does.
+ * steps with exit code 130 and leaves a table that is whole; whatever was left undone, the next run does; damaged copies are exit
+ * code 1.
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +22,13 @@ import { parseDurationMs } from '../domain/duration.ts';
 import { ReckonError } from '../domain/errors.ts';
 import type { Pipeline } from '../domain/pipeline.ts';
 import { readConfig } from './config.ts';
-import { describeFiles, describePublished, describeStatus, describeVacuum } from './lake-text.ts';
+import {
+  describeFiles,
+  describePublished,
+  describeStatus,
+  describeVacuum,
+  describeViews,
+} from './lake-text.ts';
 import { printJson, readOptions, runMain } from './main.ts';
 import { loadPipelines } from './pipelines.ts';
 
@@ -47,6 +54,8 @@ export interface LakeOptions {
 export interface LakeResult {
   readonly lines: readonly string[];
   readonly json: Readonly<Record<string, unknown>>;
+  /** Whether something went wrong that the lines tell of. */
+  readonly failed?: boolean;
 }
 
 /** Does one task for one pipeline. */
@@ -60,7 +69,7 @@ export async function runLake(
   const { table } = archive;
   const { dryRun, signal } = options;
   if ((await table.refresh()).version < 0)
-    return { lines: [`${pipeline.name}: there is no lake yet`], json: { version: -1 } };
+    return { lines: [`${pipeline.name}: there is no lake yet at ${store.url}`], json: { version: -1 } };
   const verb = dryRun ? 'would be' : 'were';
   const withDatabase = async <T>(work: (database: DuckDb) => Promise<T>): Promise<T> => {
     const database = await openDatabase();
@@ -69,7 +78,11 @@ export async function runLake(
   switch (task) {
     case 'status': {
       const status = await readStatus(archive, store);
-      return { lines: describeStatus(pipeline.name, status), json: { ...status } };
+      const views = await Promise.all(
+        pipeline.aggregates.map((aggregate) => new ViewTable(store, pipeline, aggregate).status()),
+      );
+      const lines = [...describeStatus(pipeline.name, status), ...describeViews(views)];
+      return { lines, json: { ...status, views } };
     }
     case 'compact': {
       const { runs } = await withDatabase((database) => compact(table, store, database, { dryRun, signal }));
@@ -95,6 +108,7 @@ export async function runLake(
       return {
         lines: [...describeFiles(files, `${verb} moved to cold storage`), ...bad],
         json: { ...amountOf(files), damaged: damaged.length },
+        failed: damaged.length > 0,
       };
     }
     case 'expire': {
@@ -151,22 +165,33 @@ async function main(): Promise<number> {
   const interrupted = new AbortController();
   process.on('SIGINT', () => interrupted.abort());
   process.on('SIGTERM', () => interrupted.abort());
+  const dryRun = values['dry-run'] === true;
   const deps: LakeDeps = {
-    store: await openLakeStore(config),
+    store: await openLakeStore(config, dryRun || task === 'status' ? 'read' : 'write'),
     openDatabase: () =>
       DuckDb.open({ memoryLimit: '1GB', threads: 2, tempDirectory: join(config.home, 'tmp') }),
   };
-  const options = { dryRun: values['dry-run'] === true, olderThanMs, signal: interrupted.signal };
+  const options = { dryRun, olderThanMs, signal: interrupted.signal };
   const results: Record<string, unknown> = {};
+  let isFailed = false;
   for (const pipeline of chosen(await loadPipelines(config.pipelineFiles), values['pipeline'])) {
     if (interrupted.signal.aborted) break;
-    const { lines, json } = await runLake(task, pipeline, deps, options);
+    const done = await runLake(task, pipeline, deps, options).catch(unlessStopped);
+    if (done === null) break;
+    const { lines, json, failed = false } = done;
+    isFailed ||= failed;
     results[pipeline.name] = json;
     process.stdout.write(`${lines.join('\n')}\n`);
   }
   if (interrupted.signal.aborted) process.stderr.write('stopped; the next run does the rest\n');
-  if (values['json'] === true) printJson({ task, dryRun: options.dryRun, pipelines: results });
-  return interrupted.signal.aborted ? interruptedCode : 0;
+  if (values['json'] === true) printJson({ task, dryRun, pipelines: results });
+  return interrupted.signal.aborted ? interruptedCode : Number(isFailed);
+}
+
+/** @throws the error, unless it is how a task ends that was told to stop */
+function unlessStopped(error: unknown): null {
+  if (error instanceof Error && error.name === 'AbortError') return null;
+  throw error;
 }
 
 function taskOf(positionals: readonly string[]): Task {

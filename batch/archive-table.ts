@@ -181,7 +181,7 @@ export class ArchiveTable {
       return fits ? actions : null;
     });
     if (version === null) return false;
-    await this.table.checkpointWhenDue(version, database, nowMs);
+    await this.table.checkpointWhenDue(version, database);
     return true;
   }
 

@@ -62,6 +62,8 @@ export async function writeCheckpoint(
     await store.discard(json);
     await store.discard(parquet);
   }
+  // A slower writer must not lead readers back: the checkpoint that it would announce may be removed by now.
+  if (((await readLastCheckpoint(store, logFolder))?.version ?? -1) > snapshot.version) return;
   const last: LastCheckpoint = { version: snapshot.version, size: actions.length };
   await store.put(lastCheckpointPath(logFolder), Buffer.from(JSON.stringify(last)));
 }

@@ -21,7 +21,7 @@ import type { Action, DeltaColumn, TableSnapshot } from './delta-actions.ts';
 const versionFile = /^(\d{20})\.json$/;
 const checkpointFile = /^(\d{20})\.checkpoint\.parquet$/;
 
-/** For so long older versions of a table can be read. */
+/** For so long older versions of a table can be read, unless vacuum is told otherwise. */
 export const tombstoneRetentionMs = 7 * 86_400_000;
 const versionsPerCheckpoint = 50;
 
@@ -69,9 +69,12 @@ export class DeltaTable {
   /** Reads what is new since the last call. @returns the newest snapshot; version −1 = no table */
   async refresh(): Promise<TableSnapshot> {
     if (this.#snapshot.version < 0) await this.#loadCheckpoint();
-    await this.#readVersions();
-    // The versions that come next may be gone, and be in a checkpoint: then the log does not end here.
-    if (this.#snapshot.version >= 0 && (await this.#loadCheckpoint())) await this.#readVersions();
+    do await this.#readVersions();
+    while (
+      // The versions that come next may be gone, and be in a checkpoint: then the log does not end here.
+      this.#snapshot.version >= 0 &&
+      (await this.#loadCheckpoint())
+    );
     return this.#checkEnd();
   }
 
@@ -103,9 +106,13 @@ export class DeltaTable {
       await writeCheckpoint(this.#store, this.#logFolder, snapshot, database, tombstonesFromMs);
   }
 
-  /** Now and then a checkpoint, so that nobody has to read every version. @param version that was just committed */
-  async checkpointWhenDue(version: number, database: DuckDb, nowMs: number): Promise<void> {
-    if (version % versionsPerCheckpoint === 0) await this.checkpoint(database, nowMs - tombstoneRetentionMs);
+  /**
+   * Now and then a checkpoint, so that nobody has to read every version. It keeps all tombstones: how long they are wanted only vacuum
+   * knows, and a file without one would be an orphan.
+   * @param version that was just committed
+   */
+  async checkpointWhenDue(version: number, database: DuckDb): Promise<void> {
+    if (version % versionsPerCheckpoint === 0) await this.checkpoint(database, 0);
   }
 
   /**
@@ -170,27 +177,55 @@ export class DeltaTable {
 
   /** @returns whether there was one that is newer than what is known */
   async #loadCheckpoint(): Promise<boolean> {
-    const last = await readLastCheckpoint(this.#store, this.#logFolder);
-    if (last === null || last.version <= this.#snapshot.version) return false;
-    const actions = await readCheckpoint(this.#store, this.#logFolder, last.version);
-    if (actions === null || last.version <= this.#snapshot.version) return false;
+    // Versions are removed from the oldest on: as long as this one is there, so is what follows it.
+    const here = this.#versionPath(Math.max(0, this.#snapshot.version));
+    const [last, isHere] = await Promise.all([
+      readLastCheckpoint(this.#store, this.#logFolder),
+      this.#store.get(here).then((bytes) => bytes !== null),
+    ]);
+    const announced = last?.version ?? -1;
+    if (isHere && announced <= this.#snapshot.version) return false;
+    if (await this.#takeCheckpoint(announced)) return true;
+    // What is announced may be lost, stale, or replaced meanwhile: what lies in the log counts.
+    for (let tried = -1; ;) {
+      const newest = await this.#newestOf(checkpointFile);
+      if (newest <= Math.max(tried, this.#snapshot.version)) return false;
+      if (await this.#takeCheckpoint(newest)) return true;
+      tried = newest;
+    }
+  }
+
+  /** @returns false where there is no such checkpoint, or where it is no news */
+  async #takeCheckpoint(version: number): Promise<boolean> {
+    if (version <= this.#snapshot.version) return false;
+    const actions = await readCheckpoint(this.#store, this.#logFolder, version);
+    if (actions === null) return false;
     const loaded = new SnapshotBuilder(noTable);
-    loaded.apply(last.version, actions);
-    this.#snapshot = loaded.build();
+    loaded.apply(version, actions);
+    // Another call may have come further meanwhile.
+    if (version > this.#snapshot.version) this.#snapshot = loaded.build();
     return true;
+  }
+
+  /** @returns the highest version with such a file in the log; −1 where there is none */
+  async #newestOf(file: RegExp): Promise<number> {
+    const names = await this.#store.list(this.#logFolder);
+    return Math.max(-1, ...names.map(({ name }) => Number(file.exec(name)?.[1] ?? -1)));
   }
 
   /** The log ends where a version is missing, unless later ones exist: to write into that gap would bring back the past. */
   async #checkEnd(): Promise<TableSnapshot> {
     if (this.#endChecked) return this.#snapshot;
-    const names = await this.#store.list(this.#logFolder);
-    const newest = Math.max(-1, ...names.map(({ name }) => Number(versionFile.exec(name)?.[1] ?? -1)));
+    const newest = await this.#newestOf(versionFile);
     // A version that another writer added since is no gap: it is the next one to read.
     if (
       newest > this.#snapshot.version &&
       (await this.#store.get(this.#versionPath(this.#snapshot.version + 1))) === null
-    )
+    ) {
+      // Nor is one that went into a checkpoint since.
+      if (await this.#loadCheckpoint()) return this.refresh();
       throw corrupt(`${this.#versionPath(this.#snapshot.version + 1)} of the lake is missing.`);
+    }
     this.#endChecked = true;
     return newest > this.#snapshot.version ? this.refresh() : this.#snapshot;
   }

@@ -17,6 +17,7 @@ import { measureColumn, windowDate, windowEnd, windowStart } from '../domain/vie
 import type { AddFile, DeltaColumn, TableSnapshot } from './delta-actions.ts';
 import { DeltaTable } from './delta-log.ts';
 import { duckDbType, fieldColumn } from './event-table.ts';
+import { parseStatistics } from './file-statistics.ts';
 import { parquetFormat } from './parquet-format.ts';
 import { dayMs } from './view-plan.ts';
 
@@ -42,6 +43,16 @@ export interface Publication {
   readonly vector: OffsetVector;
   /** Windows that are closed at this watermark (epoch milliseconds; −Infinity: none). */
   readonly closedMs: number;
+}
+
+export interface ViewStatus {
+  readonly aggregate: string;
+  /** Null where nothing was published yet. */
+  readonly rows: number | null;
+  readonly days: number;
+  /** Windows are closed at this watermark, epoch milliseconds; null: none. */
+  readonly closedMs: number | null;
+  readonly vector: OffsetVector;
 }
 
 export class ViewTable {
@@ -93,6 +104,23 @@ export class ViewTable {
         `aggregates.${this.#aggregate.name}: its batch view in the lake was published by another definition.`,
         'Undo the change, or give the aggregate a new name.',
       );
+  }
+
+  /** For people. */
+  async status(): Promise<ViewStatus> {
+    const snapshot = await this.table.refresh();
+    const files = [...snapshot.files.values()];
+    const { vector, closedMs } = publishedIn(snapshot);
+    return {
+      aggregate: this.#aggregate.name,
+      rows:
+        snapshot.version < 0
+          ? null
+          : files.reduce((sum, { stats }) => sum + parseStatistics(stats).numRecords, 0),
+      days: files.length,
+      closedMs: Number.isFinite(closedMs) ? closedMs : null,
+      vector,
+    };
   }
 
   /** How far into the log the view reaches, and up to where its windows are closed (−Infinity: nowhere). */
@@ -151,7 +179,7 @@ export class ViewTable {
       ];
     });
     if (version === null) return false;
-    await this.table.checkpointWhenDue(version, database, nowMs);
+    await this.table.checkpointWhenDue(version, database);
     return true;
   }
 

@@ -69,12 +69,32 @@ export function wasRepeated(error: unknown): boolean {
   return ((error as S3Error).$metadata?.attempts ?? 1) > 1;
 }
 
+/**
+ * @param text of AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S3
+ * @returns the endpoint without a name and a password, for messages; null where none is set
+ * @throws ReckonError `invalid-config` where it is no URL; what it is is not said, as it may hold a password
+ */
+export function endpointOf(text: string | undefined): string | null {
+  if (text === undefined || text === '') return null;
+  if (!/^https?:\/\/./i.test(text) || !URL.canParse(text))
+    throw new ReckonError(
+      'invalid-config',
+      'AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3) must be http://host:port or https://host:port.',
+    );
+  return withoutSecrets(text);
+}
+
+/** What stands before the @ of a URL names somebody, or proves it. */
+function withoutSecrets(text: string): string {
+  return text.replace(/(\w:\/\/)[^/?#\s]*@/g, '$1');
+}
+
 /** @returns what to throw instead: the error itself where it is not known */
 export function s3Failure(error: unknown, { bucket, server }: Asked): unknown {
   if (error instanceof ReckonError) return error;
   const { name = '', message = '' } = error as S3Error;
   const options = { cause: error };
-  const said = message
+  const said = withoutSecrets(message)
     .replace(/^AWS SDK error wrapper for /, '')
     .replace(/\s+/g, ' ')
     .replace(/\.$/, '');

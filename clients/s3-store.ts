@@ -25,6 +25,7 @@ import { missingObject } from './object-store.ts';
 import type { LocalCopies, ObjectStore, StoredObject } from './object-store.ts';
 import {
   canRetry,
+  endpointOf,
   isConflict,
   isMissing,
   isPreconditionFailed,
@@ -77,7 +78,7 @@ export class S3ObjectStore implements ObjectStore {
     this.url = prefix === '' ? `s3://${bucket}` : `s3://${bucket}/${prefix}`;
     this.#scratch = join(folder, 'scratch');
     const { AWS_ENDPOINT_URL_S3: ofS3, AWS_ENDPOINT_URL: ofAll } = process.env;
-    this.#endpoint = connection?.endpoint ?? (ofS3 || ofAll || null);
+    this.#endpoint = connection?.endpoint ?? endpointOf(ofS3 || ofAll);
     // Two servers may have buckets of one name.
     this.#cache = new LocalCache(join(folder, 'copies'), `${this.#endpoint ?? ''} ${this.url}`, cacheBytes);
     const config: S3ClientConfig = {

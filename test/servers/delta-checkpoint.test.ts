@@ -149,6 +149,69 @@ describe.each(lakeKinds)('on %s, a checkpoint that was cut short', (kind) => {
   });
 });
 
+describe('the announcement of a checkpoint, of a log that was cleaned up,', () => {
+  /** Versions 0 to 4; checkpoints of 2 and 4; whoever `sleeps` knows version 1. */
+  const build = async () => {
+    const { store } = await newLake();
+    const [table, sleeper] = [new DeltaTable(store, 't'), new DeltaTable(store, 't')];
+    await table.create([], {}, 1);
+    await table.commit(() => [written, add('a')]);
+    await sleeper.refresh();
+    await table.commit(() => [written, add('b')]);
+    await table.checkpoint(database, 0);
+    const old = (await store.get(announced)) as Uint8Array;
+    for (const name of ['c', 'd']) await table.commit(() => [written, add(name)]);
+    const clean = async () => {
+      await table.checkpoint(database, 0);
+      expect(await table.cleanLog(Number.MAX_SAFE_INTEGER)).toBeGreaterThan(4);
+    };
+    return { store, table, sleeper, old, clean, expected: shown(await table.refresh()) };
+  };
+
+  it.each<[string, (store: ObjectStore, old: Uint8Array) => Promise<void>]>([
+    ['is lost', (store) => store.remove(announced)],
+    ['is torn', (store) => truncateObject(store, announced, 5)],
+    ['is an older one', (store, old) => store.put(announced, old)],
+  ])('%s: everybody finds the checkpoint, and the next version follows it', async (_name, damage) => {
+    const { store, sleeper, old, clean, expected } = await build();
+    await clean();
+    await damage(store, old);
+    expect(shown(await new DeltaTable(store, 't').refresh())).toEqual(expected);
+    expect(shown(await sleeper.refresh())).toEqual(expected);
+    expect(await sleeper.commit(() => [written, add('e')])).toBe(5);
+  });
+
+  it('names one that goes while it is read: the one that took its place is read', async () => {
+    const { store, clean, expected } = await build();
+    const get = store.get.bind(store);
+    let raced = 0;
+    store.get = async (path) => {
+      if (path === checkpointPath && ++raced === 1) await clean();
+      return get(path);
+    };
+    expect(shown(await new DeltaTable(store, 't').refresh())).toEqual(expected);
+    expect(raced).toBe(1);
+  });
+
+  it('is never replaced by an older one', async () => {
+    const { store, clean } = await build();
+    const slow = new DeltaTable(store, 't');
+    const adopt = store.adopt.bind(store);
+    let raced = 0;
+    store.adopt = async (file, path) => {
+      if (path.endsWith('.checkpoint.parquet') && ++raced === 1) {
+        await new DeltaTable(store, 't').commit(() => [written, add('f')]);
+        await clean();
+      }
+      return adopt(file, path);
+    };
+    await slow.checkpoint(database, 0);
+    expect(raced).toBe(2);
+    expect(await slow.lastCheckpoint()).toBe(5);
+    expect([...(await new DeltaTable(store, 't').refresh()).files.keys()]).toContain('f');
+  });
+});
+
 it.each(lakeKinds)(
   'on %s, delta-rs and DuckDB read the same rows after appends, and after a checkpoint with the versions before it removed',
   async (kind) => {

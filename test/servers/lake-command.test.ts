@@ -3,9 +3,10 @@
  * steps, with exit code 130, and the next run does the rest.
  */
 import type { ChildProcess } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { DuckDb } from '../../clients/duckdb.ts';
 import { LocalObjectStore } from '../../clients/object-store.ts';
 import { clicks } from '../support/commit-writer.ts';
@@ -46,14 +47,15 @@ afterAll(() => {
 });
 
 let lakes = 0;
-function newLake() {
+function newLake({ isThere = true, ...more }: { isThere?: boolean; NODE_OPTIONS?: string } = {}) {
   const lake = join(folder, `lake-${++lakes}`);
-  cpSync(template, lake, { recursive: true });
+  if (isThere) cpSync(template, lake, { recursive: true });
   const env = {
     LAKE_URL: lake,
     LAKE_COLD_DIR: join(folder, `cold-${lakes}`),
     RECKON_PIPELINE: definition,
     RECKON_HOME: join(folder, 'home'),
+    ...more,
   };
   const run = (args: string, onStart?: (child: ChildProcess) => void) =>
     runCommand('lake', args.split(' '), env, onStart);
@@ -114,6 +116,42 @@ it.each([
   expect(stderr.trim().split('\n')).toHaveLength(1);
   expect(treeOf(lake)).toEqual(before);
 });
+
+it.each(['status', 'compact --dry-run'])(
+  '%s writes nothing, where there is no lake neither',
+  async (task) => {
+    const none = newLake({ isThere: false });
+    const { code, stdout } = await none.run(task);
+    expect([code, stdout]).toEqual([0, `clicks: there is no lake yet at ${none.lake}\n`]);
+    expect(existsSync(none.lake)).toBe(false);
+    // Also folders and files that were there for a moment change the time of the folder.
+    const { lake, run } = newLake();
+    const changedMs = () => [lake, join(lake, '_scratch')].map((path) => statSync(path).mtimeMs);
+    const before = [treeOf(lake), changedMs()];
+    expect((await run(task)).code).toBe(0);
+    expect([treeOf(lake), changedMs()]).toEqual(before);
+  },
+  60_000,
+);
+
+it('damaged copies are told, and are exit code 1', async () => {
+  // The other disk garbles what is copied to it.
+  const preload = join(folder, 'garble.mjs');
+  writeFileSync(
+    preload,
+    `import fs from 'node:fs';
+     import { syncBuiltinESMExports } from 'node:module';
+     fs.promises.copyFile = (from, to) => fs.promises.writeFile(to, 'garbled');
+     syncBuiltinESMExports();`,
+  );
+  const { run, store } = newLake({ NODE_OPTIONS: `--import=${pathToFileURL(preload).href}` });
+  const rows = await rowsOf(store, database);
+  const result = await run('tier --json');
+  expect(result.code).toBe(1);
+  expect(jsonOf(result, 'tier')).toMatchObject({ files: 0, damaged: 5 * partitions });
+  expect(result.stdout).toMatch(/p0\/\S+: its copy was not the same and was discarded; it stays hot/);
+  expect(await rowsOf(store, database)).toEqual(rows);
+}, 60_000);
 
 it('Ctrl-C stops between two steps, and the next run does the rest', async () => {
   const { run, store } = newLake();

@@ -2,10 +2,12 @@
  * Maintenance of the lake, on a disk and in a bucket: after each of its steps delta-rs, DuckDB's Delta extension and our own reader see the same
  * rows; a dry run changes nothing; what a lease holds stays.
  */
+import { randomUUID } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readlinkSync,
   rmSync,
   symlinkSync,
@@ -111,7 +113,10 @@ it.each(lakeKinds)(
     expect(planned.files).toHaveLength(4);
     const before = new Map((await table.refresh()).files);
     expect(await tier(table, store, { hotMs, now })).toEqual({ files: planned.files, damaged: [] });
-    if (coldDir !== null) expect(readlinkSync(store.location(`${root}/cold`))).toBe(join(coldDir, root));
+    if (coldDir !== null)
+      expect(readlinkSync(store.location(`${root}/cold`))).toMatch(
+        new RegExp(`^${join(coldDir, root)}-.{36}$`),
+      );
     const files = await archive.files();
     expect(files.map(isCold)).toEqual([true, true, false, true, true, false]);
     for (const { path, archivedMs, firstOffset, partition } of files) {
@@ -336,6 +341,21 @@ it('what is no data is left alone: by us, what others have put there; by others,
   await lease.release();
 });
 
+it('what was removed stays as long as vacuum is told, whatever checkpoints appends write meanwhile', async () => {
+  const store = new LocalObjectStore(newRoot());
+  const archive = await newArchive(store, startMs);
+  await fill(archive, 1);
+  await compact(archive.table, store, database, { now: clock(2) });
+  await archive.table.checkpointWhenDue(50, database);
+  expect(await archive.table.lastCheckpoint()).toBe((await archive.table.refresh()).version);
+  const vacuumAt = (days: number) =>
+    vacuum(new DeltaTable(store, root), store, database, { retentionMs: 30 * dayMs, now: clock(days) });
+  const early = await vacuumAt(31.5);
+  expect([early.removed, early.orphans]).toEqual([[], []]);
+  const late = await vacuumAt(32.5);
+  expect([late.removed.length, late.orphans]).toEqual([8, []]);
+}, 30_000);
+
 describe('tiering', () => {
   it('discards a copy that is not the same, says so, and leaves the hot file where it was', async () => {
     const store = new LocalObjectStore(newRoot());
@@ -363,7 +383,16 @@ describe('tiering', () => {
   it.each<[string, (folder: string, coldDir: string) => void, RegExp]>([
     ['a folder', (cold) => mkdirSync(cold), /is not a link to/],
     ['a link to elsewhere', (cold) => symlinkSync(tmpdir(), cold), /is not a link to/],
-    ['a link to a disk that is away', (cold, dir) => symlinkSync(join(dir, root), cold), /is not there/],
+    [
+      "a link to a folder that is nobody's own",
+      (cold, dir) => symlinkSync(join(dir, root), cold),
+      /is not a link to/,
+    ],
+    [
+      'a link to a disk that is away',
+      (cold, dir) => symlinkSync(`${join(dir, root)}-${randomUUID()}`, cold),
+      /is not there/,
+    ],
   ])('is refused with one line where the cold folder is %s', async (_name, prepare, line) => {
     const [lake, coldDir] = [newRoot(), newRoot()];
     const store = new LocalObjectStore(lake, coldDir);
@@ -375,5 +404,35 @@ describe('tiering', () => {
     expect(error).toMatchObject({ code: 'invalid-config' });
     expect((error as Error).message).toMatch(line);
     expect(await rowsOf(store, database)).toHaveLength(80);
+  });
+
+  it("of two lakes to one disk: neither takes the other's cold files for its orphans", async () => {
+    const coldDir = newRoot();
+    const stores = [new LocalObjectStore(newRoot(), coldDir), new LocalObjectStore(newRoot(), coldDir)];
+    const rows: string[][] = [];
+    for (const store of stores) {
+      const archive = await newArchive(store, startMs);
+      await fill(archive, 1);
+      rows.push(await rowsOf(store, database));
+      expect((await tier(archive.table, store, { hotMs: dayMs, now: clock(2) })).files).toHaveLength(8);
+    }
+    for (const store of stores) {
+      const inTenDays = () => Date.now() + 10 * dayMs;
+      const done = await vacuum(new DeltaTable(store, root), store, database, { now: inTenDays });
+      expect([done.removed.length, done.orphans]).toEqual([8, []]);
+    }
+    expect(await Promise.all(stores.map((store) => rowsOf(store, database)))).toEqual(rows);
+  });
+
+  it('by several processes of one lake at once: they use one folder, and leave no other', async () => {
+    const [lake, coldDir] = [newRoot(), newRoot()];
+    const first = new LocalObjectStore(lake);
+    for (let i = 0; i < 8; i++) await first.put(`${root}/p0/${i}`, Buffer.from(`${i}`));
+    const copies = Array.from({ length: 8 }, (_, i) =>
+      new LocalObjectStore(lake, coldDir).copyCold(`${root}/p0/${i}`, `${root}/cold/p0/${i}`),
+    );
+    await Promise.all(copies);
+    expect((await first.list(`${root}/cold`)).map(({ name }) => name)).toHaveLength(8);
+    expect(readdirSync(join(coldDir, clicks.name))).toHaveLength(1);
   });
 });

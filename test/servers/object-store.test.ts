@@ -198,6 +198,11 @@ describe('a folder', () => {
       code: 'invalid-config',
       message: `LAKE_URL: ${file} cannot be written to (ENOTDIR).`,
     });
+    const settings = { lakeColdDir: null, lakeColdClass: null, lakeCacheBytes: 1, home: folder };
+    await expect(openLakeStore({ lakeUrl: file, ...settings }, 'read')).rejects.toMatchObject({
+      code: 'invalid-config',
+      message: `LAKE_URL: ${file} cannot be read (ENOTDIR).`,
+    });
   });
 });
 
@@ -499,6 +504,34 @@ describe('a bucket', () => {
     });
   });
 
+  it.each([
+    [
+      'http://me:hunter2@127.0.0.1:1',
+      'unreachable',
+      /^The lake's server http:\/\/127\.0\.0\.1:1 does not answer/,
+    ],
+    [
+      'minio:9000',
+      'invalid-config',
+      /^AWS_ENDPOINT_URL \(or AWS_ENDPOINT_URL_S3\) must be http:\/\/host:port or/,
+    ],
+    ['me:hunter2@minio:9000', 'invalid-config', /^AWS_ENDPOINT_URL \(or AWS_ENDPOINT_URL_S3\) must be http:/],
+  ])('at AWS_ENDPOINT_URL=%s is one line, without the password', async (endpoint, code, line) => {
+    const before = { ...process.env };
+    const options = { url: 's3://lakes', folder: join(lakes.folder, 'by-endpoint'), cacheBytes: 1 };
+    Object.assign(process.env, { ...server.env, AWS_ENDPOINT_URL: endpoint, AWS_ENDPOINT_URL_S3: '' });
+    try {
+      const error = await (async () => new S3ObjectStore(options).get('x'))().then(
+        () => null,
+        (thrown: unknown) => thrown as Error,
+      );
+      expect(error).toMatchObject({ code, message: expect.stringMatching(line) as string });
+      expect(error?.message).not.toMatch(/hunter2|\n/);
+    } finally {
+      process.env = before;
+    }
+  });
+
   it('is what LAKE_URL opens, with what the environment says', async () => {
     const before = { ...process.env };
     Object.assign(process.env, server.env);
@@ -509,11 +542,23 @@ describe('a bucket', () => {
         lakeCacheBytes: 1,
         home: join(lakes.folder, 'home'),
       };
+      // What killed processes had begun to write goes when the lake is opened, to be written to.
+      const scratch = join(settings.home, 'tmp', 'lake', 'scratch');
+      mkdirSync(scratch, { recursive: true });
+      for (const name of ['old', 'new']) writeFileSync(join(scratch, name), 'x');
+      const longAgo = new Date(Date.now() - 25 * 3_600_000);
+      utimesSync(join(scratch, 'old'), longAgo, longAgo);
+      await openLakeStore({ lakeUrl: 's3://lakes/by-url', ...settings }, 'read');
+      expect(readdirSync(scratch)).toEqual(['new', 'old']);
       const store = await openLakeStore({ lakeUrl: 's3://lakes/by-url', ...settings });
+      expect(readdirSync(scratch)).toEqual(['new']);
       expect(store.url).toBe('s3://lakes/by-url');
       await store.put('t/x', bytesOf('x'));
       const root = await openLakeStore({ lakeUrl: 's3://lakes', ...settings });
       expect(await textOf(root, 'by-url/t/x')).toBe('x');
+      const none = join(lakes.folder, 'no folder');
+      expect(await (await openLakeStore({ lakeUrl: none, ...settings }, 'read')).list('t')).toEqual([]);
+      expect(existsSync(none)).toBe(false);
       const local = await openLakeStore({ lakeUrl: join(lakes.folder, 'a folder'), ...settings });
       expect(local.location('t')).toBe(join(lakes.folder, 'a folder', 't'));
     } finally {

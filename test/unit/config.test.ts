@@ -72,3 +72,26 @@ it('LAKE_COLD_DIR is a folder, or nothing, and processes that are started see th
   expect(config.lakeColdDir).toBe(resolve('cold-disk'));
   expect(readConfig(toEnvironment(config)).lakeColdDir).toBe(config.lakeColdDir);
 });
+
+it.each([
+  ['/srv/lake', '/srv/lake/'],
+  ['file:///srv/lake', '/srv/cold/../lake'],
+  ['/srv/lake', '/srv/lake/..cold'],
+  ['/srv/lake', '/srv'],
+  ['/srv/lake', '/'],
+  ['', join(__dirname, 'lake', 'cold')],
+])('of the lake %j LAKE_COLD_DIR may not be %s', (lake, cold) => {
+  const read = () => readConfig({ RECKON_HOME: __dirname, LAKE_URL: lake, LAKE_COLD_DIR: cold });
+  expect(read).toThrow(
+    /^LAKE_COLD_DIR \(\S+\) must be apart from the lake's folder \(LAKE_URL: \S+\), .*\.$/,
+  );
+});
+
+it.each([
+  ['/srv/lake', '/srv/lake-cold'],
+  ['/srv/lake', '/srv/cold'],
+  ['s3://bucket/srv', '/srv'],
+])('of the lake %s LAKE_COLD_DIR may be %s', (lake, cold) => {
+  const config = readConfig({ RECKON_HOME: __dirname, LAKE_URL: lake, LAKE_COLD_DIR: cold });
+  expect([config.lakeUrl, config.lakeColdDir]).toEqual([lake, cold]);
+});
