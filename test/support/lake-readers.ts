@@ -100,5 +100,6 @@ async function runPython(code: string, args: readonly string[]): Promise<unknown
   const packages = await provision('lake-readers', process.env, (line) => process.stderr.write(`${line}\n`));
   const env = { ...process.env, PYTHONPATH: packages };
   const { stdout } = await promisify(execFile)('python3', ['-c', code, ...args], { env });
-  return JSON.parse(stdout) as unknown;
+  // The packages may log before it.
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as unknown;
 }
