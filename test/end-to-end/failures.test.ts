@@ -226,6 +226,8 @@ test('a definition changed under its state', async () => {
   const ended = await world.run('stream', [], { RECKON_PIPELINE: other });
   expectOneLine(
     ended,
-    new RegExp(`^reckon: The state of pipeline ${name} in Redis was counted by another definition: allowedLateness: changed from \\d+ to 5\\. `),
+    new RegExp(
+      `^reckon: The state of pipeline ${name} in Redis was counted by another definition: allowedLateness: changed from \\d+ to 5\\. `,
+    ),
   );
 });
