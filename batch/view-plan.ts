@@ -75,19 +75,6 @@ export function startDaysSql(
   return { first: floor(`(${latest} - ${window.sizeMs - slideMs})`, dayMs), last: floor(latest, dayMs) };
 }
 
-/**
- * The first epoch day of whose windows the lake still holds every record. Windows of earlier days may have lost some to expiry: they
- * stay as they were published.
- */
-export function firstWholeDay(
-  { window }: Aggregate,
-  expired: ReadonlyMap<number, { readonly maxTimeMs: number | null }>,
-): number {
-  const timesMs = [...expired.values()].flatMap(({ maxTimeMs }) => maxTimeMs ?? []);
-  const reachMs = window.kind === 'session' ? window.gapMs : 0;
-  return Math.floor((Math.max(Number.NEGATIVE_INFINITY, ...timesMs) + reachMs) / dayMs) + 1;
-}
-
 /** Days that follow each other as ranges of at most `daysMax`. */
 export function toRanges(days: readonly number[], daysMax: number): TimeRange[] {
   const ranges: { fromMs: number; toMs: number }[] = [];

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DuckDBBlobValue, DuckDBDataChunk, DuckDBInstance } from '@duckdb/node-api';
+import { DuckDBDataChunk, DuckDBInstance } from '@duckdb/node-api';
 import type { DuckDBConnection, DuckDBType, DuckDBValue } from '@duckdb/node-api';
 
 export { DuckDBTypeId } from '@duckdb/node-api';
@@ -163,9 +163,4 @@ export function quotePath(path: string): string {
  */
 export function parquetSql(files: readonly string[]): string {
   return `read_parquet([${files.map(quotePath).join(', ')}], union_by_name = true, hive_partitioning = false)`;
-}
-
-/** Bytes as a BLOB. */
-export function toBlob(bytes: Uint8Array): DuckDBValue {
-  return new DuckDBBlobValue(bytes);
 }
